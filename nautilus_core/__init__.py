@@ -1,0 +1,119 @@
+"""Nautilus's core: handshakes as lists of steps, run without I/O. The public names, and nothing else."""
+
+from . import profiles
+from .channel import SecureChannel
+from .context import Context
+from .crypto.entropy import Entropy
+from .crypto.suites import DEFAULT_SUITES, SUITES, CipherSuite
+from .errors import (
+    ALERTS,
+    AlertCode,
+    AuthenticationFailed,
+    HandshakeError,
+    HandshakeTimeout,
+    InvalidMessage,
+    KeyAgreementFailed,
+    LocalProtocolError,
+    NegotiationFailed,
+    PeerAborted,
+    SessionKeyDerivationFailed,
+)
+from .events import (
+    NEED_DATA,
+    PAUSED,
+    Accepted,
+    DataReceived,
+    Event,
+    HandshakeCompleted,
+    KeyUpdated,
+    PeerClosed,
+    PeerIdentified,
+    Question,
+    Signal,
+    StepCompleted,
+    StepSkipped,
+)
+from .handshake import Handshake, State
+from .identity import trust
+from .identity.credentials import ANONYMOUS, Anonymous, Identity, PublicKey, VerifiedPeer
+from .identity.trust import InMemoryKnownPeers, KnownPeers, TrustPolicy
+from .limits import Limits
+from .profiles import Profile
+from .role import INITIATOR, RESPONDER, Role, Stage
+from .session import Session
+from .step import CustomProtocolStep, HandshakeStep, Message, MessageStep, MultiMessageStep
+from .steplist import StepList
+from .steps.authentication import Authentication
+from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange
+from .steps.hello import HelloResponse, NodeHello
+from .steps.key_agreement import KeyAgreement
+from .steps.session_keys import SessionKeyDerivation
+from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+
+__all__ = [
+    "ALERTS",
+    "ANONYMOUS",
+    "DEFAULT_SUITES",
+    "INITIATOR",
+    "NEED_DATA",
+    "PAUSED",
+    "RESPONDER",
+    "SUITES",
+    "Accepted",
+    "AlertCode",
+    "Anonymous",
+    "Authentication",
+    "AuthenticationFailed",
+    "CipherSuite",
+    "CipherSuiteAck",
+    "CipherSuiteExchange",
+    "Context",
+    "CustomProtocolStep",
+    "DataReceived",
+    "Entropy",
+    "Event",
+    "Handshake",
+    "HandshakeCompleted",
+    "HandshakeError",
+    "HandshakeStep",
+    "HandshakeStream",
+    "HandshakeTimeout",
+    "HelloResponse",
+    "Identity",
+    "InMemoryKnownPeers",
+    "InvalidMessage",
+    "KeyAgreement",
+    "KeyAgreementFailed",
+    "KeyUpdated",
+    "KnownPeers",
+    "LengthPrefixedStream",
+    "Limits",
+    "LocalProtocolError",
+    "Message",
+    "MessageStep",
+    "MultiMessageStep",
+    "NautilusStream",
+    "NegotiationFailed",
+    "NodeHello",
+    "PeerAborted",
+    "PeerClosed",
+    "PeerIdentified",
+    "Profile",
+    "PublicKey",
+    "Question",
+    "Role",
+    "SecureChannel",
+    "Session",
+    "SessionKeyDerivation",
+    "SessionKeyDerivationFailed",
+    "Signal",
+    "Stage",
+    "State",
+    "StepCompleted",
+    "StepList",
+    "StepSkipped",
+    "TrustPolicy",
+    "VerifiedPeer",
+    "profiles",
+    "trust",
+]

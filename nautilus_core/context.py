@@ -1,0 +1,151 @@
+"""What a step sees, and all that it sees. The engine makes one `Context` for each handshake; no step logic lives here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from .crypto.entropy import Entropy
+from .crypto.hashing import HASHES, TranscriptHash
+from .crypto.key_schedule import KeySchedule
+from .crypto.suites import CipherSuite
+from .errors import LocalProtocolError
+from .events import Event, Question
+from .identity.credentials import Peer
+from .role import Role
+from .session import Session
+from .steplist import StepList
+
+if TYPE_CHECKING:
+    from .stream import HandshakeStream
+
+A = TypeVar("A")
+
+_NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+class Context:
+    """A step's view of its handshake.
+
+    Attributes:
+        role: which end this is.
+        entropy: randomness and private-key operations; a step uses no other.
+        wall_time: the caller's date and time, for certificates; None when the caller gave none.
+        steps: the list. What lies ahead can be edited, in `commit` only, alike on both sides.
+        protocol: the negotiated application protocol id; None before, and when there is none.
+        suite: the negotiated cipher suite; None before.
+        peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
+        extensions: what the peer said in the extensions that both sides know.
+    """
+
+    __slots__ = (
+        "_events",
+        "_published",
+        "_stream",
+        "_transcript",
+        "committing",
+        "entropy",
+        "extensions",
+        "peer",
+        "protocol",
+        "role",
+        "schedule",
+        "session",
+        "step_name",
+        "steps",
+        "suite",
+        "wall_time",
+    )
+
+    def __init__(
+        self,
+        role: Role,
+        steps: StepList,
+        stream: HandshakeStream,
+        transcript: TranscriptHash,
+        events: deque[Event],
+        entropy: Entropy,
+        wall_time: datetime | None,
+    ) -> None:
+        self.role = role
+        self.steps = steps
+        self.entropy = entropy
+        self.wall_time = wall_time
+        self.protocol: str | None = None
+        self.suite: CipherSuite | None = None
+        self.peer: Peer | None = None
+        self.extensions = _NO_EXTENSIONS
+        self.schedule: KeySchedule | None = None
+        self.session: Session | None = None
+        self.step_name = ""
+        self.committing = False
+        self._stream = stream
+        self._transcript = transcript
+        self._events = events
+        self._published: dict[str, Any] = {}
+
+    def transcript_hash(self) -> bytes:
+        """The hash of all messages so far: before this one in `write` and `read`, through it in `commit`.
+
+        Raises:
+            LocalProtocolError: before a hash is selected.
+        """
+        return self._transcript.digest()
+
+    def select_hash(self, name: str) -> None:
+        """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
+        self._only_in_commit("select_hash")
+        if name not in HASHES:
+            raise ValueError(f"no hash {name!r}; use one of {', '.join(HASHES)}")
+        self._transcript.select(HASHES[name])
+
+    def establish(self, shared_secret: bytes) -> None:
+        """Hand over the shared secret of a key agreement, in `commit`, after a suite is selected.
+
+        Everything that follows, in both directions, is sealed under keys derived from it (RFC 8446 section 7.1).
+        """
+        self._only_in_commit("establish")
+        if self.suite is None:
+            raise LocalProtocolError("establish() before a cipher suite is selected")
+        if self.schedule is not None:
+            raise LocalProtocolError("a shared secret was already established")
+        schedule = KeySchedule(self.suite)
+        schedule.establish(shared_secret, self._transcript.digest())
+        self._stream.protect(schedule.handshake_key(self.role), schedule.handshake_key(self.role.peer))
+        self.schedule = schedule
+
+    def finish(self, session: Session, *, first_records: bytes = b"") -> None:
+        """End the handshake with `session`, in the last step's `commit`; `first_records` leave after its message."""
+        self._only_in_commit("finish")
+        if self.session is not None:
+            raise LocalProtocolError("the handshake is already finished")
+        session.results = MappingProxyType(self._published)
+        session.steps = self.steps.names
+        self._stream.hand_over(session, first_records)
+        self.session = session
+
+    def ask(self, question: Question[A]) -> Generator[Question[Any], Any, A]:
+        """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`."""
+        answer: A = yield question
+        return answer
+
+    def emit(self, event: Event) -> None:
+        """Tell the application of something that happened."""
+        self._events.append(event)
+
+    def publish(self, value: Any) -> None:
+        """Leave `value` as this step's result: `session.results[step.name]`."""
+        self._published[self.step_name] = value
+
+    def forget(self) -> None:
+        """The engine's, after a failure: there are no keys and there is no session."""
+        self.schedule = None
+        self.session = None
+        self.peer = None
+
+    def _only_in_commit(self, what: str) -> None:
+        if not self.committing:
+            raise LocalProtocolError(f"{what}() is for a step's commit, where both ends hold the same transcript")

@@ -1,0 +1,61 @@
+"""Where randomness and private-key operations come from: an argument of every handshake, so that a recording replays.
+
+Nothing else in the core draws a random number, makes a key or signs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
+from cryptography.hazmat.primitives.asymmetric.mlkem import (
+    MLKEM768PrivateKey,
+    MLKEM768PublicKey,
+    MLKEM1024PrivateKey,
+    MLKEM1024PublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+if TYPE_CHECKING:
+    from .signatures import SigningKey
+
+EphemeralKey = X25519PrivateKey | EllipticCurvePrivateKey | MLKEM768PrivateKey | MLKEM1024PrivateKey
+
+_GENERATORS: Final[Mapping[str, Callable[[], EphemeralKey]]] = MappingProxyType(
+    {
+        "X25519": X25519PrivateKey.generate,
+        "P256": lambda: generate_ec(SECP256R1()),
+        "P384": lambda: generate_ec(SECP384R1()),
+        "MLKEM768": MLKEM768PrivateKey.generate,
+        "MLKEM1024": MLKEM1024PrivateKey.generate,
+    }
+)
+
+
+class Entropy:
+    """The operating system's randomness. Subclass it to record, to replay or to fix what a handshake draws."""
+
+    __slots__ = ()
+
+    def random_bytes(self, length: int) -> bytes:
+        """`length` random bytes."""
+        return os.urandom(length)
+
+    def ephemeral_key(self, algorithm: str) -> EphemeralKey:
+        """A fresh private key; `algorithm` is X25519, P256, P384, MLKEM768 or MLKEM1024."""
+        return _GENERATORS[algorithm]()
+
+    def encapsulate(self, public_key: MLKEM768PublicKey | MLKEM1024PublicKey) -> tuple[bytes, bytes]:
+        """A shared secret (32 bytes) and its ciphertext (FIPS 203 section 7.2)."""
+        return public_key.encapsulate()
+
+    def sign(self, key: SigningKey, message: bytes) -> bytes:
+        """The signature of `key`, by its scheme, over `message`."""
+        return key.sign(message)
+
+
+SYSTEM_ENTROPY: Final = Entropy()

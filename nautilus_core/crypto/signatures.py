@@ -1,0 +1,197 @@
+"""Signature schemes: key pairs, raw public keys, signing and verifying. Knows nothing of who owns a key."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Protocol, cast
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    SECP384R1,
+    EllipticCurve,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65PrivateKey
+
+
+class SigningKey(Protocol):
+    """What can sign: an identity, and later a key that lives elsewhere."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over `message`, by the key's own scheme."""
+
+
+class SignatureScheme(ABC):
+    """One scheme; `public_length` is the length of its raw public key in bytes."""
+
+    __slots__ = ("name", "public_length")
+
+    def __init__(self, name: str, public_length: int) -> None:
+        self.name = name
+        self.public_length = public_length
+
+    def check_public(self, public_key: bytes) -> None:
+        """Raise `ValueError`, which says why, unless `public_key` is a usable raw public key of this scheme."""
+        if len(public_key) != self.public_length:
+            raise ValueError(f"a {self.name} public key has {self.public_length} bytes, not {len(public_key)}")
+        self._verify(public_key, None, b"")
+
+    def verify(self, public_key: bytes, signature: bytes, message: bytes) -> bool:
+        """Whether `signature` is one over `message`; `ValueError` for a public key that is not usable."""
+        try:
+            self._verify(public_key, signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    @abstractmethod
+    def generate(self) -> PrivateKey:
+        """A fresh private key."""
+
+    @abstractmethod
+    def owns(self, private_key: object) -> bool:
+        """Whether `private_key` is one of this scheme."""
+
+    @abstractmethod
+    def public_bytes(self, private_key: PrivateKey) -> bytes:
+        """The raw public key that belongs to `private_key`."""
+
+    @abstractmethod
+    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
+        """The signature over `message`."""
+
+    @abstractmethod
+    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+        """Load the key (`ValueError`) and, where there is a signature, verify it (`InvalidSignature`)."""
+
+
+_P25519: Final = 2**255 - 19
+_SMALL_ORDER_Y: Final = frozenset(
+    {
+        0,
+        1,
+        _P25519 - 1,
+        int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"),
+        int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"),
+    }
+)
+
+
+def _check_ed25519_point(public_key: bytes) -> None:
+    """Small-order keys verify one constant signature over anything; RFC 8032 section 5.1.3 refuses y >= p."""
+    y = int.from_bytes(public_key, "little") & (2**255 - 1)
+    if y >= _P25519:
+        raise ValueError("the Ed25519 public key is not in canonical form")
+    if y in _SMALL_ORDER_Y:
+        raise ValueError("the Ed25519 public key is a point of small order")
+
+
+class _Ed25519(SignatureScheme):
+    """RFC 8032 section 5.1."""
+
+    __slots__ = ()
+
+    def generate(self) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.generate()
+
+    def owns(self, private_key: object) -> bool:
+        return isinstance(private_key, Ed25519PrivateKey)
+
+    def public_bytes(self, private_key: PrivateKey) -> bytes:
+        return cast(Ed25519PrivateKey, private_key).public_key().public_bytes_raw()
+
+    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
+        return cast(Ed25519PrivateKey, private_key).sign(message)
+
+    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+        _check_ed25519_point(public_key)
+        key = Ed25519PublicKey.from_public_bytes(public_key)
+        if signature is not None:
+            key.verify(signature, message)
+
+
+class _ECDSA(SignatureScheme):
+    """FIPS 186-5 section 6 with DER signatures; keys are uncompressed points (SEC 1 section 2.3.3)."""
+
+    __slots__ = ("_algorithm", "_curve")
+
+    def __init__(self, name: str, public_length: int, curve: EllipticCurve, digest: hashes.HashAlgorithm) -> None:
+        super().__init__(name, public_length)
+        self._curve = curve
+        self._algorithm = ECDSA(digest)
+
+    def generate(self) -> EllipticCurvePrivateKey:
+        return generate_private_key(self._curve)
+
+    def owns(self, private_key: object) -> bool:
+        return isinstance(private_key, EllipticCurvePrivateKey) and private_key.curve.name == self._curve.name
+
+    def public_bytes(self, private_key: PrivateKey) -> bytes:
+        public_key = cast(EllipticCurvePrivateKey, private_key).public_key()
+        return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
+        return cast(EllipticCurvePrivateKey, private_key).sign(message, self._algorithm)
+
+    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+        if public_key[:1] != b"\x04":
+            raise ValueError(f"a {self.name} public key is an uncompressed point")
+        key = EllipticCurvePublicKey.from_encoded_point(self._curve, public_key)
+        if signature is not None:
+            key.verify(signature, message, self._algorithm)
+
+
+class _MLDSA65(SignatureScheme):
+    """ML-DSA-65 (FIPS 204 section 5.2): pure, with the empty context."""
+
+    __slots__ = ()
+
+    def generate(self) -> MLDSA65PrivateKey:
+        return MLDSA65PrivateKey.generate()
+
+    def owns(self, private_key: object) -> bool:
+        return isinstance(private_key, MLDSA65PrivateKey)
+
+    def public_bytes(self, private_key: PrivateKey) -> bytes:
+        return cast(MLDSA65PrivateKey, private_key).public_key().public_bytes_raw()
+
+    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
+        return cast(MLDSA65PrivateKey, private_key).sign(message)
+
+    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+        key = MLDSA65PublicKey.from_public_bytes(public_key)
+        if signature is not None:
+            key.verify(signature, message)
+
+
+SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
+    {
+        scheme.name: scheme
+        for scheme in (
+            _Ed25519("ed25519", 32),
+            _ECDSA("ecdsa-p256-sha256", 65, SECP256R1(), hashes.SHA256()),
+            _ECDSA("ecdsa-p384-sha384", 97, SECP384R1(), hashes.SHA384()),
+            _MLDSA65("ml-dsa-65", 1952),
+        )
+    }
+)
+"""Every signature scheme by name."""
+
+
+def scheme_of(private_key: object) -> SignatureScheme:
+    """The scheme of a `cryptography` private key; `ValueError` when there is none."""
+    for scheme in SCHEMES.values():
+        if scheme.owns(private_key):
+            return scheme
+    raise ValueError(f"no signature scheme here uses a {type(private_key).__name__}; use one of {', '.join(SCHEMES)}")

@@ -1,0 +1,58 @@
+"""Cipher suites: what they are called and made of. No negotiation lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+from .hashing import SHA256, SHA384, HashFunction
+
+TAG_LENGTH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Aead:
+    """An AEAD with a 12-byte nonce and a 16-byte tag; `new` makes its cipher from a key of `key_length` bytes."""
+
+    name: str
+    key_length: int
+    new: Callable[[bytes], AESGCM | ChaCha20Poly1305]
+
+
+AES_256_GCM: Final = Aead("AES256GCM", 32, AESGCM)
+AES_128_GCM: Final = Aead("AES128GCM", 16, AESGCM)
+CHACHA20_POLY1305: Final = Aead("CHACHA20POLY1305", 32, ChaCha20Poly1305)
+
+
+@dataclass(frozen=True, slots=True)
+class CipherSuite:
+    """A group for the key agreement (by name), an AEAD for the messages, a hash for transcript and key schedule."""
+
+    name: str
+    group: str
+    aead: Aead
+    hash: HashFunction
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _all_suites() -> Mapping[str, CipherSuite]:
+    groups = ("X25519MLKEM768", "SecP384R1MLKEM1024", "X25519", "P256")
+    ciphers = ((AES_256_GCM, SHA384), (CHACHA20_POLY1305, SHA256), (AES_128_GCM, SHA256))
+    suites = (
+        CipherSuite(f"{group}_{aead.name}_{function.name}", group, aead, function)
+        for group in groups
+        for aead, function in ciphers
+    )
+    return MappingProxyType({suite.name: suite for suite in suites})
+
+
+SUITES: Final = _all_suites()
+"""Every suite by name, in the default order of preference."""
+
+DEFAULT_SUITES: Final = tuple(SUITES)

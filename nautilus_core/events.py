@@ -1,0 +1,169 @@
+"""What the engine and the channel tell the application: events, the two signals, and questions. Nothing here acts."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+from .errors import AuthenticationFailed, HandshakeError, LocalProtocolError
+from .role import Role
+
+if TYPE_CHECKING:
+    from .identity.credentials import Anonymous, VerifiedPeer
+    from .session import Session
+
+A = TypeVar("A")
+
+
+class Signal(Enum):
+    """Why `next_event` has no event: it needs bytes from the peer, or an answer from the application."""
+
+    NEED_DATA = "need data"
+    PAUSED = "paused"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+PAUSED: Final = Signal.PAUSED
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened. A step's own events are subclasses, or any other frozen struct."""
+
+
+class StepCompleted(Event, frozen=True):
+    """A message of a step went out or came in, and was accepted.
+
+    Attributes:
+        step: its name.
+        sender: who sent the message.
+        size: of the frame on the wire, in bytes.
+        sealed: whether it was encrypted.
+    """
+
+    step: str
+    sender: Role
+    size: int
+    sealed: bool
+
+
+class StepSkipped(Event, frozen=True):
+    """An optional step will not run; `reason` says why."""
+
+    step: str
+    reason: str
+
+
+class HandshakeCompleted(Event, frozen=True):
+    """The last event of a handshake: here is what it was for."""
+
+    session: Session
+
+
+class Accepted(Event, frozen=True):
+    """On the initiator's channel: the responder has accepted us; the channel is `confirmed`."""
+
+
+class DataReceived(Event, frozen=True):
+    """Application data came in, authentic and in order.
+
+    Attributes:
+        records: the payload of each record, in the order of sending: `bytes` of their own, made by the decryption and
+            never written to again.
+    """
+
+    records: tuple[bytes, ...]
+
+    @property
+    def data(self) -> bytes:
+        """All payloads as one; no copy is made when there is only one."""
+        return self.records[0] if len(self.records) == 1 else b"".join(self.records)
+
+
+class KeyUpdated(Event, frozen=True):
+    """`sender` has changed to its next traffic key."""
+
+    sender: Role
+
+
+class PeerClosed(Event, frozen=True):
+    """The peer has said, authentically, that it will send no more. What we send still reaches it."""
+
+
+class Answer:
+    """The place where a question's answer is left for the engine."""
+
+    __slots__ = ("_open", "error", "given", "value")
+
+    def __init__(self) -> None:
+        self._open = False
+        self.given = False
+        self.value: Any = None
+        self.error: HandshakeError | None = None
+
+    def ask(self) -> None:
+        """The engine hands the question out; it can be answered from now on, once."""
+        if self._open or self.given:
+            raise LocalProtocolError("a question can be asked only once: make a new one")
+        self._open = True
+
+    def give(self, value: Any, error: HandshakeError | None = None) -> None:
+        """The application's answer."""
+        if not self._open:
+            raise LocalProtocolError("this question was already answered" if self.given else "this question was not asked")
+        self._open = False
+        self.given = True
+        self.value = value
+        self.error = error
+
+    def withdraw(self) -> None:
+        """The handshake has ended: there is nobody left to answer to."""
+        self._open = False
+        self.given = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answer)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "<answered>" if self.given else "<open>"
+
+
+class Question(Event, Generic[A], frozen=True, kw_only=True):
+    """Something that a step must know before it goes on. The engine is `PAUSED` until it is answered.
+
+    Subclass it with fields of your own (`class NewTenant(Question[int], frozen=True): tenant: str`), ask it with
+    `answer = yield from context.ask(NewTenant(name))`.
+    """
+
+    pending: Answer = msgspec.field(default_factory=Answer)
+
+    def answer(self, value: A) -> None:
+        """Answer it. `LocalProtocolError` when it was answered before, or not asked."""
+        self.pending.give(value)
+
+    def reject(self, reason: str, *, alert: int | None = None) -> None:
+        """Refuse: the step fails with `AuthenticationFailed` and the peer gets `alert` (default: access denied)."""
+        self.pending.give(None, AuthenticationFailed(f"refused by the application: {reason}", alert=alert))
+
+
+class PeerIdentified(Question[None], frozen=True, kw_only=True):
+    """The peer has proved who it is: is it welcome?
+
+    Attributes:
+        peer: the verified peer, or `ANONYMOUS`.
+        name: what it was looked up under, where the policy has names (`known_peers`); None elsewhere.
+    """
+
+    peer: VerifiedPeer | Anonymous
+    name: str | None = None
+
+    def accept(self) -> None:
+        """The peer is welcome."""
+        self.pending.give(None)

@@ -1,0 +1,375 @@
+"""The engine: runs a list of steps without I/O. Bytes in; events, and bytes to send, out.
+
+The call contract: `receive_data` only buffers. `next_event` runs until it blocks, then hands out what happened one event
+at a time, an error last. `data_to_send` takes what waits to be sent, and is called after each `next_event`, also one that
+raised. Nothing here knows a message, a key or a clock: steps, stream and key schedule do, and time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from types import GeneratorType, MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from .context import Context
+from .crypto.entropy import SYSTEM_ENTROPY, Entropy
+from .crypto.hashing import TranscriptHash
+from .errors import AlertCode, HandshakeError, HandshakeTimeout, LocalProtocolError, NegotiationFailed, PeerAborted
+from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
+from .role import Role
+from .steplist import AnyStep, StepList
+
+if TYPE_CHECKING:
+    from .profiles import Profile
+    from .session import Session
+
+
+class State(Enum):
+    """Where a handshake stands."""
+
+    NEW = "new"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
+    {
+        State.NEW: frozenset({State.RUNNING, State.FAILED}),
+        State.RUNNING: frozenset({State.PAUSED, State.COMPLETED, State.FAILED}),
+        State.PAUSED: frozenset({State.RUNNING, State.FAILED}),
+        State.COMPLETED: frozenset(),
+        State.FAILED: frozenset(),
+    }
+)
+"""Every legal move from state to state; it is the same for both roles."""
+
+
+class _Suspended:
+    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read."""
+
+    __slots__ = ("generator", "incoming", "question")
+
+    def __init__(self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | None) -> None:
+        self.generator = generator
+        self.incoming = incoming
+        self.question: Question[Any] | None = None
+
+
+class Handshake:
+    """One end of one handshake.
+
+    Args:
+        role: `INITIATOR` or `RESPONDER`.
+        profile: makes the steps, the framing and the limits.
+        entropy: randomness and private-key operations; the operating system's by default.
+        deadline: when to give up, on the caller's monotonic clock; None for never.
+        wall_time: the date and time, for steps that judge certificates.
+
+    Attributes:
+        steps: the list, editable until the first `next_event`.
+
+    Raises:
+        LocalProtocolError: the profile's list of steps is not valid.
+    """
+
+    __slots__ = (
+        "_context",
+        "_cursor",
+        "_error",
+        "_events",
+        "_state",
+        "_stream",
+        "_suspended",
+        "_transcript",
+        "_turn",
+        "deadline",
+        "role",
+        "steps",
+    )
+
+    def __init__(
+        self,
+        role: Role,
+        profile: Profile,
+        *,
+        entropy: Entropy = SYSTEM_ENTROPY,
+        deadline: float | None = None,
+        wall_time: datetime | None = None,
+    ) -> None:
+        self.role = role
+        self.steps = StepList(profile.make_steps())
+        self.deadline = deadline
+        self._stream = profile.make_stream()
+        self._transcript = TranscriptHash()
+        self._events: deque[Event] = deque()
+        self._context = Context(
+            role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time
+        )
+        self._state = State.NEW
+        self._cursor = 0
+        self._turn: Role | None = None
+        self._suspended: _Suspended | None = None
+        self._error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<Handshake {self.role.value} {self._state.value} at {self._where()}>"
+
+    @property
+    def state(self) -> State:
+        """Where the handshake stands."""
+        return self._state
+
+    @property
+    def session(self) -> Session | None:
+        """The session, once the handshake is complete; None before."""
+        return self._context.session
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What was received after the last handshake message; `session.channel()` takes it along by itself."""
+        return self._stream.peek() if self._state is State.COMPLETED else b""
+
+    # --------------------------------------------------------------- the caller
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Buffer bytes from the peer; `b""` is the end of its stream. Nothing runs until `next_event`.
+
+        While `PAUSED`, at most `limits.held` bytes are held; more fail the handshake.
+
+        Raises:
+            LocalProtocolError: after the end of the stream, or once the session's channel has been taken.
+            HandshakeError: again, after the handshake has failed.
+        """
+        self._check_failed()
+        if self._state is State.COMPLETED and self._context.session is not None:
+            self._context.session.check_not_taken()
+        self._stream.feed(bytes(data) if not isinstance(data, bytes) else data)
+        if self._state is State.PAUSED and self._stream.buffered > self._stream.limits.held:
+            self._fail(
+                HandshakeError(
+                    "the peer sent too much before it was accepted",
+                    expected=f"at most {self._stream.limits.held} bytes",
+                    received=f"{self._stream.buffered} bytes",
+                    alert=AlertCode.BUSY,
+                )
+            )
+
+    def next_event(self) -> Event | Signal:
+        """What happened next; `NEED_DATA` when the peer must send more, `PAUSED` when a question waits for its answer.
+
+        `HandshakeCompleted` is the last event.
+
+        Raises:
+            HandshakeError: the handshake has failed, for good: the same error again at every later call.
+            LocalProtocolError: after `HandshakeCompleted`.
+            Exception: what a user's step raised, as it was.
+        """
+        events = self._events
+        if not events:
+            if self._error is not None:
+                raise self._error
+            if self._state is State.COMPLETED:
+                raise LocalProtocolError("the handshake is complete: go on with session.channel()")
+            self._run()
+        if events:
+            return events.popleft()
+        if self._error is not None:
+            raise self._error
+        return PAUSED if self._state is State.PAUSED else NEED_DATA
+
+    def data_to_send(self) -> bytes:
+        """Take the bytes that wait to be sent: whole flights, the responder's acceptance, or the alert after a failure."""
+        return self._stream.data_to_send()
+
+    def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
+        """Give up: the peer is told `code`, `reason` stays here.
+
+        Args:
+            reason: for this side's error.
+            code: `USER_CANCELED`, `BUSY`, `INTERNAL_ERROR`, or an application's own, 256 to 65535.
+            retry_after: seconds after which the peer may try again.
+
+        Raises:
+            LocalProtocolError: the handshake is complete: abort its channel.
+            ValueError: for another code.
+        """
+        self._check_failed()
+        if self._state is State.COMPLETED:
+            raise LocalProtocolError("the handshake is complete: abort its channel instead")
+        error = HandshakeError(f"aborted by the application: {reason}", alert=code)
+        self._fail(error, retry_after)
+
+    def handle_timeout(self, now: float) -> None:
+        """Tell the time, on the deadline's clock; a call before the deadline, or after the end, does nothing.
+
+        Once the deadline has passed the handshake has failed with `HandshakeTimeout`, which `next_event` raises.
+        """
+        if self.deadline is None or now < self.deadline or self._state in (State.COMPLETED, State.FAILED):
+            return
+        waiting_for = "the peer's message"
+        if self._suspended is not None and self._suspended.question is not None:
+            waiting_for = f"the application's answer to {type(self._suspended.question).__name__}"
+        self._fail(HandshakeTimeout("the deadline has passed", expected=waiting_for, received="nothing in time"))
+
+    # --------------------------------------------------------------- the engine
+
+    def _move(self, state: State) -> None:
+        if state not in MOVES[self._state]:
+            raise LocalProtocolError(f"no move from {self._state.name} to {state.name}")
+        self._state = state
+
+    def _run(self) -> None:
+        try:
+            if self._state is State.NEW:
+                self._move(State.RUNNING)
+                self.steps.start()
+            if self._suspended is None or self._resume(self._suspended):
+                self._advance()
+        except Exception as error:  # noqa: BLE001  # a user's step may raise anything: kept, and raised by next_event
+            self._fail(error)
+        except BaseException as error:
+            self._fail(HandshakeError("interrupted"))
+            raise error
+
+    def _advance(self) -> None:
+        """Run steps until one waits for the peer or for the application, or the last is committed."""
+        steps = self.steps
+        context = self._context
+        stream = self._stream
+        role = self.role
+        while context.session is None:
+            step = steps.at(self._cursor)
+            if step.protocol_id is not None and step.protocol_id != context.protocol:
+                self._skip(step)
+                continue
+            context.step_name = step.name
+            if (self._turn or step.sender) is role:
+                message = step.write(context)
+                if type(message) is GeneratorType:
+                    if not self._resume(_Suspended(message, None)):
+                        return
+                else:
+                    self._written(step, message)
+            else:
+                incoming = stream.read(step)
+                if incoming is None:
+                    if stream.ended:
+                        raise self._truncated()
+                    return
+                message, transcript, size = incoming
+                reading = step.read(context, message)
+                if reading is None:
+                    self._completed(step, role.peer, transcript, size)
+                elif not self._resume(_Suspended(reading, (transcript, size))):
+                    return
+
+    def _resume(self, suspended: _Suspended) -> bool:
+        """Drive a generator to its next question or its end; returns whether it ended."""
+        answer: Any = None
+        error: HandshakeError | None = None
+        question = suspended.question
+        if question is not None:
+            if not question.pending.given:
+                return False
+            self._move(State.RUNNING)
+            answer, error = question.pending.value, question.pending.error
+        self._suspended = None
+        try:
+            generator = suspended.generator
+            asked = generator.send(answer) if error is None else generator.throw(error)
+        except StopIteration as stop:
+            step = self.steps.at(self._cursor)
+            if suspended.incoming is None:
+                self._written(step, stop.value)
+            else:
+                self._completed(step, self.role.peer, *suspended.incoming)
+            return True
+        if not isinstance(asked, Question):
+            raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
+        asked.pending.ask()
+        suspended.question = asked
+        self._suspended = suspended
+        self._events.append(asked)
+        self._move(State.PAUSED)
+        return False
+
+    def _written(self, step: AnyStep, message: Any) -> None:
+        transcript, size = self._stream.write(step, message)
+        self._completed(step, self.role, transcript, size)
+
+    def _completed(self, step: AnyStep, sender: Role, transcript: bytes, size: int) -> None:
+        """A message has been written or read: it enters the transcript; the step's last one commits the step."""
+        sealed = self._stream.sealed
+        self._transcript.update(transcript)
+        self._events.append(StepCompleted(step.name, sender, size, sealed))
+        if step.multi_message:
+            if sender is not self.role:
+                step.check_finished()
+            if not step.finished:
+                self._turn = sender.peer
+                return
+            self._turn = None
+        context = self._context
+        context.committing = True
+        self.steps.open_for_edits(self._cursor)
+        step.commit(context)
+        self.steps.close_for_edits()
+        context.committing = False
+        self._cursor += 1
+        if context.session is not None:
+            self._move(State.COMPLETED)
+            self._events.append(HandshakeCompleted(context.session))
+
+    def _skip(self, step: AnyStep) -> None:
+        if step.required:
+            raise NegotiationFailed(
+                f"required step {step.name!r} runs with {step.protocol_id!r} only",
+                expected=f"the protocol {step.protocol_id!r}",
+                received=repr(self._context.protocol),
+                alert=AlertCode.STEP_LIST_MISMATCH,
+                step=step.name,
+            )
+        self._events.append(StepSkipped(step.name, f"it runs with {step.protocol_id!r} only"))
+        self._cursor += 1
+
+    def _truncated(self) -> PeerAborted:
+        left = self._stream.buffered
+        return PeerAborted(
+            "the stream ended in the middle of the handshake",
+            expected="the peer's message",
+            received=f"{left} bytes of it" if left else "the end of the stream",
+            hint="the peer crashed, refused us without a word, or is no nautilus/1 peer",
+        )
+
+    def _fail(self, error: Exception, retry_after: int | None = None) -> None:
+        """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
+        self._state = State.FAILED
+        self._error = error
+        alert: int | None = AlertCode.INTERNAL_ERROR
+        if isinstance(error, HandshakeError):
+            if error.step is None:
+                error.step = self._where()
+            alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
+        if self._suspended is not None:
+            if self._suspended.question is not None:
+                self._suspended.question.pending.withdraw()
+            with suppress(Exception):  # a user's clean-up must not hide the failure
+                self._suspended.generator.close()
+            self._suspended = None
+        if alert is not None:
+            self._stream.write_alert(alert, retry_after)
+        self._stream.forget()
+        self._context.forget()
+
+    def _where(self) -> str:
+        return self.steps.at(self._cursor).name if self._cursor < len(self.steps) else "done"
+
+    def _check_failed(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,171 @@
+"""Policies that decide whom to trust, once a proof has verified. They read no files and ask nobody but the application.
+
+`pinned`, `known_peers`, `anyone` and `ask` make one; subclass `TrustPolicy` for one of your own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..crypto.signatures import SCHEMES
+from ..errors import AuthenticationFailed
+from ..events import PeerIdentified, Question
+from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Anonymous, Peer, PublicKey, VerifiedPeer, check_peer_id
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+Deciding = Generator[Question[Any], Any, None]
+
+
+class TrustPolicy(ABC):
+    """Whom to trust.
+
+    Attributes:
+        schemes: signature schemes that can satisfy the policy: only these are offered to the peer.
+        credential_types: likewise the types of credential; `anonymous` among them admits an anonymous peer.
+    """
+
+    schemes: tuple[str, ...] = tuple(SCHEMES)
+    credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
+
+    @abstractmethod
+    def authorize(self, peer: Peer, context: Context) -> Deciding | None:
+        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask."""
+
+    def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
+        """Called once `peer` is welcome and its message is committed."""
+
+
+class _Pinned(TrustPolicy):
+    def __init__(self, peers: Iterable[PublicKey | str]) -> None:
+        peers = tuple(peers)
+        if not peers:
+            raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
+        self._peer_ids = frozenset(
+            check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers
+        )
+        if all(isinstance(peer, PublicKey) for peer in peers):
+            used = {peer.scheme for peer in peers if isinstance(peer, PublicKey)}
+            self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
+
+    def authorize(self, peer: Peer, context: Context) -> None:
+        if peer.peer_id not in self._peer_ids:
+            expected = next(iter(self._peer_ids)) if len(self._peer_ids) == 1 else f"one of {len(self._peer_ids)} keys"
+            raise AuthenticationFailed(
+                "the peer's key is not a pinned one",
+                expected=expected,
+                received=peer.peer_id,
+                hint="the peer has another key than you were given, or you reached somebody else",
+            )
+
+
+class KnownPeers(Protocol):
+    """Where `known_peers` keeps whom it has met: under each name the ids of the peers met under it."""
+
+    def lookup(self, name: str) -> frozenset[str]:
+        """The peer ids known under `name`; empty when it was never met."""
+
+    def remember(self, name: str, peer_id: str) -> None:
+        """Add `peer_id` under `name`, for good."""
+
+
+class InMemoryKnownPeers:
+    """`KnownPeers` that are forgotten with the process."""
+
+    __slots__ = ("_peers",)
+
+    def __init__(self) -> None:
+        self._peers: dict[str, frozenset[str]] = {}
+
+    def lookup(self, name: str) -> frozenset[str]:
+        """The peer ids known under `name`."""
+        return self._peers.get(name, frozenset())
+
+    def remember(self, name: str, peer_id: str) -> None:
+        """Add `peer_id` under `name`."""
+        self._peers[name] = self.lookup(name) | {peer_id}
+
+
+class _KnownPeers(TrustPolicy):
+    def __init__(self, store: KnownPeers, name: str | None, accept_new: bool) -> None:
+        self._store = store
+        self._name = name
+        self._accept_new = accept_new
+
+    def authorize(self, peer: Peer, context: Context) -> Deciding | None:
+        name = self._name or peer.peer_id
+        known = self._store.lookup(name)
+        if peer.peer_id in known:
+            return None
+        if known:
+            raise AuthenticationFailed(
+                f"{name} has another key than before",
+                expected=" or ".join(sorted(known)),
+                received=peer.peer_id,
+                hint="its key was replaced, or somebody stands in between; ask its owner before you trust the new one",
+            )
+        return None if self._accept_new else _ask(peer, name, context)
+
+    def remember(self, peer: Peer, context: Context) -> None:
+        name = self._name or peer.peer_id
+        if peer.peer_id not in self._store.lookup(name):
+            self._store.remember(name, peer.peer_id)
+
+
+def _types(*, anonymous: bool) -> tuple[str, ...]:
+    return (RAW_PUBLIC_KEY, ANONYMOUS_TYPE) if anonymous else (RAW_PUBLIC_KEY,)
+
+
+class _Anyone(TrustPolicy):
+    def __init__(self, anonymous: bool) -> None:
+        self.credential_types = _types(anonymous=anonymous)
+
+    def authorize(self, peer: Peer, context: Context) -> None:
+        return None
+
+
+class _Ask(TrustPolicy):
+    def __init__(self, anonymous: bool) -> None:
+        self.credential_types = _types(anonymous=anonymous)
+
+    def authorize(self, peer: Peer, context: Context) -> Deciding:
+        return _ask(peer, None, context)
+
+
+def _ask(peer: VerifiedPeer | Anonymous, name: str | None, context: Context) -> Deciding:
+    yield from context.ask(PeerIdentified(peer=peer, name=name))
+
+
+def pinned(*peers: PublicKey | str) -> TrustPolicy:
+    """Trust exactly these public keys or peer ids. `ValueError` for none, or for a malformed peer id.
+
+    With public keys alone, only their schemes are offered to the peer.
+    """
+    return _Pinned(peers)
+
+
+def known_peers(store: KnownPeers, *, name: str | None = None, accept_new: bool = False) -> TrustPolicy:
+    """Trust on first use, as SSH does (RFC 4251 section 4.1).
+
+    Args:
+        store: whom we have met.
+        name: what the peer is looked up under: the address that was dialled. None, as for who listens: its own peer id.
+        accept_new: whether a first contact is remembered without a question. A changed key is refused in any case.
+    """
+    return _KnownPeers(store, name, accept_new)
+
+
+def anyone(*, anonymous: bool = False) -> TrustPolicy:
+    """Trust whoever proves possession of a key, whichever it is; with `anonymous`, whoever shows none as well.
+
+    The session still says who the peer is: for applications that decide later.
+    """
+    return _Anyone(anonymous)
+
+
+def ask(*, anonymous: bool = False) -> TrustPolicy:
+    """Ask the application about every peer: a `PeerIdentified` event, to be accepted or rejected."""
+    return _Ask(anonymous)

@@ -1,0 +1,206 @@
+"""Profiles: what a handshake is made of. A profile is immutable, serves any number of handshakes, and runs none.
+
+`nautilus(...)` is the default handshake, `nautilus/1`. `Profile(...)` makes one from any steps and any framing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from .crypto.suites import DEFAULT_SUITES, SUITES
+from .errors import LocalProtocolError
+from .identity.credentials import Anonymous, Identity
+from .identity.trust import TrustPolicy
+from .limits import DEFAULT_LIMITS, Limits
+from .role import INITIATOR, RESPONDER
+from .step import MAX_NAME_LENGTH, HandshakeStep, check_definition
+from .steplist import AnyStep, refuse_removal, refuse_replacement, validate
+from .steps.authentication import Authentication
+from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation
+from .steps.hello import TARGET, HelloExchange, HelloResponse, NodeHello
+from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
+from .steps.session_keys import SessionKeyDerivation
+from .stream import HandshakeStream, NautilusStream
+
+StepFactory: TypeAlias = Callable[[], AnyStep | Sequence[AnyStep]]
+"""Makes a fresh step, or several that share an argument, for one handshake."""
+
+_NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a handshake is made of: functions that make its steps and its stream, and its limits.
+
+    Args:
+        name: of the profile, for people and logs.
+        steps: makes the fresh steps of one handshake, in order.
+        stream: makes the stream, which frames, from the limits.
+        limits: how much a peer may send.
+
+    The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
+    called once at once, to check the list, and once in each handshake.
+    """
+
+    name: str
+    steps: Callable[[], Sequence[AnyStep]]
+    stream: Callable[[Limits], HandshakeStream] = NautilusStream
+    limits: Limits = DEFAULT_LIMITS
+    _added: tuple[StepFactory, ...] = ()
+    _order: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        steps = self.make_steps()
+        for step in steps:
+            check_definition(step)
+        validate(steps)
+
+    def make_stream(self) -> HandshakeStream:
+        """A fresh stream for one handshake."""
+        return self.stream(self.limits)
+
+    def make_steps(self) -> Sequence[AnyStep]:
+        """Fresh steps for one handshake, in order."""
+        if self._order is None:
+            return self.steps()
+        pool = {step.name: step for step in self.steps()}
+        for factory in self._added:
+            for step in _made_by(factory):
+                pool[step.name] = step
+        try:
+            return [pool[name] for name in self._order]
+        except KeyError as error:
+            raise LocalProtocolError(f"the function that made step {error} now makes another") from error
+
+    def insert_before(self, anchor: str, factory: StepFactory) -> Profile:
+        """A profile with the step or steps of `factory` right before `anchor`.
+
+        Raises:
+            LocalProtocolError: no such anchor, or the steps cannot stand there.
+        """
+        return self._insert(factory, self._position(anchor))
+
+    def insert_after(self, anchor: str, factory: StepFactory) -> Profile:
+        """A profile with the step or steps of `factory` right after `anchor`; raises as `insert_before`."""
+        return self._insert(factory, self._position(anchor) + 1)
+
+    def remove(self, name: str) -> Profile:
+        """A profile without the step `name`, which is not built in."""
+        position = self._position(name)
+        refuse_removal(self.make_steps()[position])
+        order = self._names()
+        return replace(self, _order=order[:position] + order[position + 1 :])
+
+    def replace(self, name: str, factory: StepFactory) -> Profile:
+        """A profile with the step or steps of `factory` in the place of `name`.
+
+        A built-in step's successor keeps its name, its sender and what it provides.
+        """
+        position = self._position(name)
+        old, new = self.make_steps()[position], _made_by(factory)
+        if len(new) != 1 and old.built_in:
+            raise LocalProtocolError(f"step {name!r} belongs to the protocol: one step replaces it")
+        for step in new:
+            refuse_replacement(old, step)
+        order = self._names()
+        names = tuple(step.name for step in new)
+        return replace(
+            self, _added=(*self._added, factory), _order=order[:position] + names + order[position + 1 :]
+        )
+
+    def with_limits(self, limits: Limits) -> Profile:
+        """A profile with other limits for the handshake's stream."""
+        return replace(self, limits=limits)
+
+    def _insert(self, factory: StepFactory, position: int) -> Profile:
+        order = self._names()
+        names = tuple(step.name for step in _made_by(factory))
+        for name in names:
+            if name in order:
+                raise LocalProtocolError(f"a second step {name!r} in {list(order)}")
+        return replace(self, _added=(*self._added, factory), _order=order[:position] + names + order[position:])
+
+    def _names(self) -> tuple[str, ...]:
+        return self._order if self._order is not None else tuple(step.name for step in self.make_steps())
+
+    def _position(self, name: str) -> int:
+        names = self._names()
+        if name not in names:
+            raise LocalProtocolError(f"no step {name!r} in {list(names)}")
+        return names.index(name)
+
+
+def _made_by(factory: StepFactory) -> Sequence[AnyStep]:
+    made = factory()
+    return [made] if isinstance(made, HandshakeStep) else made
+
+
+def nautilus(
+    *,
+    identity: Identity | Anonymous,
+    trust: TrustPolicy,
+    protocols: Sequence[str] = (),
+    suites: Sequence[str] = DEFAULT_SUITES,
+    target: str | None = None,
+    extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Profile:
+    """The default handshake, `nautilus/1`: hybrid key agreement, both sides authenticated by signatures.
+
+    Args:
+        identity: how this side proves who it is, or `ANONYMOUS`.
+        trust: whom it wants at the other end; see `nautilus_core.trust`.
+        protocols: application protocol ids, in order of preference, each 1 to 64 bytes. Either both ends name some or none does.
+        suites: names of cipher suites, in order of preference; the initiator's first is its guess.
+        target: as initiator, whom it wants, at most 16,384 bytes in UTF-8. Sent in the clear; proves nothing.
+        extensions: what this side says, by name; the responder answers those alone that the initiator offered.
+        limits: how much a peer may send.
+
+    Raises:
+        ValueError: for an unknown suite, none at all, or a name that is too long or stands twice.
+    """
+    protocols, suites = tuple(protocols), tuple(suites)
+    _check_names("protocol", protocols)
+    _check_names("suite", suites)
+    _check_names("extension", tuple(extensions))
+    if not suites:
+        raise ValueError("nautilus() needs at least one suite")
+    for suite in suites:
+        if suite not in SUITES:
+            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}")
+    if TARGET in extensions:
+        raise ValueError("the extension 'target' has an argument of its own: target=")
+    if target is not None and not 1 <= len(target.encode()) <= 16_384:
+        raise ValueError("target has 1 to 16,384 bytes")
+    extensions = MappingProxyType(dict(extensions))
+    guess = SUITES[suites[0]].group
+
+    def make_steps() -> list[AnyStep]:
+        hello = HelloExchange(protocols, extensions, target)
+        negotiation = SuiteNegotiation(suites, identity, trust)
+        agreement = KeyAgreement(guess)
+        return [
+            NodeHello(hello),
+            CipherSuiteExchange(negotiation),
+            InitiatorKeyShare(agreement),
+            HelloResponse(hello),
+            CipherSuiteAck(negotiation, agreement),
+            ResponderKeyShare(agreement),
+            Authentication(RESPONDER, negotiation),
+            SessionKeyDerivation(RESPONDER, limits),
+            Authentication(INITIATOR, negotiation),
+            SessionKeyDerivation(INITIATOR, limits),
+        ]
+
+    return Profile("nautilus/1", make_steps, NautilusStream, limits)
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if not 1 <= len(name.encode()) <= MAX_NAME_LENGTH:
+            raise ValueError(f"a {what} has 1 to {MAX_NAME_LENGTH} bytes: {name!r}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"a {what} that stands twice: {list(names)}")

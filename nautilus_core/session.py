@@ -1,0 +1,119 @@
+"""The result of a handshake. Making the keys is the key schedule's, using them for records is the channel's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from .channel import SecureChannel
+from .errors import LocalProtocolError
+from .identity.credentials import Anonymous, Peer, VerifiedPeer
+from .role import Role
+
+if TYPE_CHECKING:
+    from .stream import HandshakeStream
+
+Exporter = Callable[[str, bytes, int], bytes]
+ChannelMaker = Callable[["HandshakeStream"], SecureChannel]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Session:
+    """What a completed handshake agreed on. The last step makes it; the engine adds `steps` and `results`.
+
+    Attributes:
+        role: which end this is.
+        peer: the `VerifiedPeer`, or `ANONYMOUS`.
+        protocol: the application protocol id, or None when neither side named any.
+        suite: the name of the cipher suite.
+        steps: the names of the steps that ran, in order.
+        results: what steps published, by the step's name.
+        extensions: what the peer said in the extensions that both sides know.
+    """
+
+    __slots__ = (
+        "_channel_maker",
+        "_exporter",
+        "_stream",
+        "extensions",
+        "peer",
+        "protocol",
+        "results",
+        "role",
+        "steps",
+        "suite",
+    )
+
+    def __init__(
+        self,
+        *,
+        role: Role,
+        peer: Peer | None,
+        protocol: str | None,
+        suite: str,
+        exporter: Exporter,
+        channel_maker: ChannelMaker | None = None,
+        extensions: Mapping[str, bytes] = _NOTHING,
+    ) -> None:
+        if not isinstance(peer, VerifiedPeer | Anonymous):
+            raise LocalProtocolError("a session needs a verified peer, or says that it is anonymous")
+        self.role = role
+        self.peer = peer
+        self.protocol = protocol
+        self.suite = suite
+        self.extensions = extensions
+        self.steps: tuple[str, ...] = ()
+        self.results: Mapping[str, Any] = _NOTHING
+        self._exporter = exporter
+        self._channel_maker = channel_maker
+        self._stream: HandshakeStream | None = None
+
+    def __repr__(self) -> str:
+        return f"Session({self.role!r}, {self.suite}, protocol={self.protocol!r}, peer={self.peer!r})"
+
+    def export(self, label: str, context: bytes, length: int) -> bytes:
+        """Keying material that only the two ends have (RFC 8446 section 7.5).
+
+        Args:
+            label: what for; 1 to 245 bytes in UTF-8.
+            context: bound into the result; of any length.
+            length: of the result, in bytes.
+
+        Raises:
+            ValueError: for a label or a length out of range.
+        """
+        return self._exporter(label, context, length)
+
+    @property
+    def channel_binding(self) -> bytes:
+        """32 bytes that name this session: equal on both ends, different in every other session."""
+        return self.export("channel binding", b"", 32)
+
+    def continue_from(self, stream: HandshakeStream) -> None:
+        """The engine's: where the channel finds what was received after the last handshake message."""
+        self._stream = stream
+
+    def check_not_taken(self) -> None:
+        """The engine's: bytes that come now are the channel's, once there is one."""
+        if self._stream is None:
+            raise LocalProtocolError("the session's channel was taken: what is received is for the channel")
+
+    def channel(self) -> SecureChannel:
+        """Take the session's traffic keys, once, for records over the same byte stream.
+
+        Raises:
+            LocalProtocolError: the second time, and for a session that has keys only.
+        """
+        if self._channel_maker is None or self._stream is None:
+            raise LocalProtocolError("the session's traffic keys were taken already, or it has none")
+        maker, stream = self._channel_maker, self._stream
+        self._channel_maker = self._stream = None
+        channel = maker(stream)
+        trailing = stream.take_trailing()
+        if trailing:
+            channel.receive_data(trailing)
+        if stream.ended:
+            channel.receive_data(b"")
+        return channel

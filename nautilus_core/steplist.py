@@ -1,0 +1,191 @@
+"""The ordered list of steps of one handshake: edits, and the validation that follows each. Running it is the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from .errors import LocalProtocolError
+from .role import Stage
+from .step import HandshakeStep, check_definition
+
+AnyStep: TypeAlias = HandshakeStep[Any]
+
+_STAGE_WORDS = {
+    Stage.NOTHING: "nothing",
+    Stage.KEYS: "keys",
+    Stage.PEER: "both identities",
+    Stage.SESSION: "the session",
+}
+
+
+class StepList:
+    """The steps of one handshake, in order. Both ends hold the same list: it is the protocol.
+
+    Editable before the handshake starts, and ahead of the running step in a step's `commit`. Every edit is validated as
+    a whole; one that would make an invalid list changes nothing and raises `LocalProtocolError` with positions.
+    """
+
+    __slots__ = ("_cursor", "_editable", "_steps")
+
+    def __init__(self, steps: Iterable[AnyStep]) -> None:
+        self._steps: list[AnyStep] = list(steps)
+        self._cursor = -1
+        self._editable = True
+        validate(self._steps)
+
+    def __iter__(self) -> Iterator[AnyStep]:
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __contains__(self, step: object) -> bool:
+        return any(step in (own, own.name) for own in self._steps)
+
+    def __getitem__(self, name: str) -> AnyStep:
+        return self._steps[self.index(name)]
+
+    def __repr__(self) -> str:
+        return f"StepList({', '.join(self.names)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all steps, in order."""
+        return tuple([step.name for step in self._steps])
+
+    def index(self, step: AnyStep | str) -> int:
+        """The position, from 0, of a step given by itself or by name; `LocalProtocolError` when it is not in the list."""
+        for position, own in enumerate(self._steps):
+            if step in (own.name, own):
+                return position
+        wanted = step if isinstance(step, str) else step.name
+        raise LocalProtocolError(f"no step {wanted!r} in the list {list(self.names)}")
+
+    def after(self, step: AnyStep | str) -> Sequence[AnyStep]:
+        """The steps that stand after `step`."""
+        return self._steps[self.index(step) + 1 :]
+
+    def append(self, step: AnyStep) -> None:
+        """Add `step` at the end."""
+        self._apply([*self._steps, step], step)
+
+    def insert_before(self, anchor: AnyStep | str, step: AnyStep) -> None:
+        """Put `step` right before `anchor`, which is ahead of the running step."""
+        self._insert(self.index(anchor), step)
+
+    def insert_after(self, anchor: AnyStep | str, step: AnyStep) -> None:
+        """Put `step` right after `anchor`, which is the running step or ahead of it."""
+        self._insert(self.index(anchor) + 1, step)
+
+    def remove(self, step: AnyStep | str) -> None:
+        """Take a step out that is ahead of the running one and not built in."""
+        position = self._ahead(self.index(step))
+        refuse_removal(self._steps[position])
+        self._apply(self._steps[:position] + self._steps[position + 1 :])
+
+    def replace(self, old: AnyStep | str, new: AnyStep) -> None:
+        """Put `new` in the place of `old`; a built-in step's successor keeps its name, sender and what it provides."""
+        position = self._ahead(self.index(old))
+        refuse_replacement(self._steps[position], new)
+        self._apply([*self._steps[:position], new, *self._steps[position + 1 :]], new)
+
+    def at(self, position: int) -> AnyStep:
+        """The step at `position`, from 0."""
+        return self._steps[position]
+
+    def start(self) -> None:
+        """The engine's: from now on the list is edited in commits only."""
+        self._editable = False
+
+    def open_for_edits(self, running: int) -> None:
+        """The engine's: the step at `running` commits, and may edit what stands after it."""
+        self._cursor = running
+        self._editable = True
+
+    def close_for_edits(self) -> None:
+        """The engine's: the commit is over."""
+        self._editable = False
+
+    def _insert(self, position: int, step: AnyStep) -> None:
+        self._ahead(position)
+        self._apply([*self._steps[:position], step, *self._steps[position:]], step)
+
+    def _ahead(self, position: int) -> int:
+        if position <= self._cursor:
+            running = self._steps[self._cursor].name
+            raise LocalProtocolError(f"only what stands after the running step {running!r} can be edited")
+        return position
+
+    def _apply(self, steps: list[AnyStep], added: AnyStep | None = None) -> None:
+        if not self._editable:
+            raise LocalProtocolError("the list is edited before the handshake starts, or in a step's commit")
+        if added is not None:
+            check_definition(added)
+        validate(steps)
+        self._steps[:] = steps
+
+
+def refuse_removal(step: AnyStep) -> None:
+    """Raise `LocalProtocolError` when `step` belongs to its profile for good."""
+    if step.built_in:
+        raise LocalProtocolError(f"step {step.name!r} belongs to the protocol and cannot be removed")
+
+
+def refuse_replacement(old: AnyStep, new: AnyStep) -> None:
+    """Raise `LocalProtocolError` when `old` is built in and `new` does not stand for the same."""
+    if not old.built_in:
+        return
+    if (new.name, new.sender, new.provides, new.negotiates) != (old.name, old.sender, old.provides, old.negotiates):
+        raise LocalProtocolError(
+            f"step {old.name!r} belongs to the protocol: what replaces it keeps its name, its sender "
+            f"({old.sender.value}) and what it provides ({_STAGE_WORDS[old.provides]})"
+        )
+
+
+def validate(steps: Sequence[AnyStep]) -> None:
+    """Check names and positions of a whole list.
+
+    Raises:
+        LocalProtocolError: two steps of one name; a step that needs what is not established before it; an optional or
+            protocol-bound step before protocols are negotiated; anything after, or no, step that yields the session.
+    """
+    stage = Stage.NOTHING
+    negotiated = False
+    for position, step in enumerate(steps):
+        if step.needs > stage:
+            raise _misplaced(steps, position, stage)
+        if step.provides > stage:
+            stage = step.provides
+        if step.negotiates:
+            negotiated = True
+        elif not negotiated and (step.protocol_id is not None or not step.required):
+            raise LocalProtocolError(
+                f"position {position}, step {step.name!r}: an optional or protocol-bound step must stand after the step "
+                f"that negotiates protocols, in {_numbered(steps)}"
+            )
+    if len({step.name for step in steps}) != len(steps):
+        seen: set[str] = set()
+        for position, step in enumerate(steps):
+            if step.name in seen:
+                raise LocalProtocolError(f"position {position}: a second step {step.name!r}, in {_numbered(steps)}")
+            seen.add(step.name)
+    if not steps or steps[-1].provides is not Stage.SESSION:
+        raise LocalProtocolError(f"the last step must yield the session, in {_numbered(steps)}")
+
+
+def _misplaced(steps: Sequence[AnyStep], position: int, stage: Stage) -> LocalProtocolError:
+    step = steps[position]
+    where = f"position {position}, step {step.name!r}"
+    if stage is Stage.SESSION:
+        return LocalProtocolError(f"{where}: nothing can stand after the step that yields the session, in {_numbered(steps)}")
+    providers = [f"{i} {s.name!r}" for i, s in enumerate(steps) if s.provides >= step.needs]
+    remedy = f"; it must stand after position {providers[0]}" if providers else ""
+    return LocalProtocolError(
+        f"{where}: needs {_STAGE_WORDS[step.needs]}, but {_STAGE_WORDS[stage]} is all that is established there{remedy}, "
+        f"in {_numbered(steps)}"
+    )
+
+
+def _numbered(steps: Sequence[AnyStep]) -> str:
+    return ", ".join(f"{position} {step.name}" for position, step in enumerate(steps))

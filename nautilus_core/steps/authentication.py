@@ -1,0 +1,142 @@
+"""`responder-authentication` and `initiator-authentication`: a credential and the proof of possession, over the transcript.
+
+The construction is CertificateVerify's (RFC 8446 section 4.4.3): a fixed context with the protocol and the role stands
+first, then the transcript hash, then a hash over the credential itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta
+
+from ..crypto.hashing import HashFunction
+from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProtocolError
+from ..identity.credentials import ANONYMOUS, ANONYMOUS_TYPE, Identity, Peer, verify_possession
+from ..identity.trust import TrustPolicy
+from ..role import INITIATOR, RESPONDER, Role, Stage
+from ..step import Message, MessageStep, Reading
+from .cipher_suite import SuiteNegotiation
+from .fields import Credential, Offer, Signature
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+_CONTEXT: Final = {role: b" " * 64 + f"nautilus/1 {role.value} authentication".encode() + b"\0" for role in Role}
+
+_MaybeScheme = Annotated[str, Meta(max_length=64)]
+
+
+class ResponderProof(Message, frozen=True, tag="responder-authentication"):
+    """The responder's credential and its signature."""
+
+    credential_type: Offer
+    credential: Credential
+    scheme: _MaybeScheme
+    signature: Signature
+
+
+class InitiatorProof(Message, frozen=True, tag="initiator-authentication"):
+    """The initiator's credential and its signature; all empty but the type when it is anonymous."""
+
+    credential_type: Offer
+    credential: Credential
+    scheme: _MaybeScheme
+    signature: Signature
+
+
+Proof = ResponderProof | InitiatorProof
+
+
+def signed_content(
+    sender: Role, transcript_hash: bytes, function: HashFunction, credential_type: str, scheme: str, credential: bytes
+) -> bytes:
+    """What `sender` signs: the context of its role, the transcript before, and the hash of what it presents."""
+    kind, name = credential_type.encode(), scheme.encode()
+    presented = (
+        bytes((len(kind),)) + kind + bytes((len(name),)) + name + len(credential).to_bytes(3, "big") + credential
+    )
+    return _CONTEXT[sender] + transcript_hash + function.digest(presented)
+
+
+class Authentication(MessageStep[Proof]):
+    """One side proves who it is; the other verifies, and its trust policy decides, which may ask the application."""
+
+    built_in = True
+    needs = Stage.KEYS
+
+    def __init__(self, sender: Role, negotiation: SuiteNegotiation) -> None:
+        self.sender = sender
+        self.name = f"{sender.value}-authentication"
+        self.message = InitiatorProof if sender is INITIATOR else ResponderProof
+        self.provides = Stage.PEER if sender is INITIATOR else Stage.NOTHING
+        self._negotiation = negotiation
+        self._peer: Peer | None = None
+
+    def write(self, context: Context) -> Proof:
+        """Sign with this side's identity, or say that it is anonymous."""
+        identity = self._negotiation.identity
+        if not isinstance(identity, Identity):
+            return self.message(ANONYMOUS_TYPE, b"", "", b"")
+        kind, scheme, credential = identity.credential_type, identity.scheme, identity.credential
+        content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
+        return self.message(kind, credential, scheme, context.entropy.sign(identity, content))
+
+    def read(self, context: Context, message: Proof) -> Reading:
+        """Verify the proof, then let the trust policy decide."""
+        trust = self._negotiation.trust
+        if message.credential_type not in trust.credential_types:
+            raise self._not_accepted(message, trust)
+        if message.credential_type == ANONYMOUS_TYPE:
+            if message.credential or message.scheme or message.signature:
+                raise InvalidMessage(
+                    "an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER
+                )
+            self._peer = ANONYMOUS
+        else:
+            if message.scheme not in trust.schemes:
+                raise InvalidMessage(
+                    "a signature scheme that was not offered",
+                    expected=", ".join(trust.schemes),
+                    received=repr(message.scheme),
+                    alert=AlertCode.ILLEGAL_PARAMETER,
+                )
+            kind, scheme, credential = message.credential_type, message.scheme, message.credential
+            content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
+            self._peer = verify_possession(kind, credential, scheme, message.signature, content)
+        return trust.authorize(self._peer, context)
+
+    def commit(self, context: Context) -> None:
+        """The peer is known now."""
+        if context.role is not self.sender:
+            if self._peer is None:
+                raise LocalProtocolError("a peer that was not verified")
+            context.peer = self._peer
+            self._negotiation.trust.remember(self._peer, context)
+
+    def _not_accepted(self, message: Proof, trust: TrustPolicy) -> Exception:
+        accepted = ", ".join(trust.credential_types)
+        if message.credential_type == ANONYMOUS_TYPE:
+            return AuthenticationFailed("the peer did not say who it is", expected=accepted, received="anonymous")
+        return InvalidMessage(
+            "a credential type that was not offered",
+            expected=accepted,
+            received=repr(message.credential_type),
+            alert=AlertCode.ILLEGAL_PARAMETER,
+        )
+
+
+def _hash(context: Context) -> HashFunction:
+    if context.suite is None:
+        raise LocalProtocolError("authentication before a cipher suite is selected")
+    return context.suite.hash
+
+
+def responder_authentication(negotiation: SuiteNegotiation) -> Authentication:
+    """The responder's step."""
+    return Authentication(RESPONDER, negotiation)
+
+
+def initiator_authentication(negotiation: SuiteNegotiation) -> Authentication:
+    """The initiator's step."""
+    return Authentication(INITIATOR, negotiation)

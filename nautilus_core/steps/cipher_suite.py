@@ -1,0 +1,151 @@
+"""`suites` and `suite`: cipher suites, and what each side can verify of the other. No key is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..crypto.suites import SUITES, CipherSuite
+from ..errors import AlertCode, InvalidMessage, NegotiationFailed
+from ..identity.credentials import Anonymous, Identity
+from ..identity.trust import TrustPolicy
+from ..role import INITIATOR, RESPONDER, Stage
+from ..step import Message, MessageStep
+from .fields import GREASE_BYTES, Offer, Offers, check_offers, grease, listed
+from .key_agreement import KeyAgreement, KeyShareRetry, ResponderKeyShare
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+
+class SuiteOffer(Message, frozen=True, tag="suites"):
+    """The initiator's suites, in order of preference, and what it can verify."""
+
+    suites: Offers
+    schemes: Offers
+    credential_types: Offers
+
+
+class SuiteSelection(Message, frozen=True, tag="suite"):
+    """The responder's choice, and what it can verify."""
+
+    suite: Offer
+    schemes: Offers
+    credential_types: Offers
+
+
+@dataclass(slots=True)
+class SuiteNegotiation:
+    """What the two steps share: this side's wishes, the peer's offers, the choice.
+
+    Args:
+        suites: names of cipher suites, in order of preference.
+        identity: how this side proves who it is.
+        trust: whom it wants to see; says which schemes and credential types can satisfy it.
+    """
+
+    suites: tuple[str, ...]
+    identity: Identity | Anonymous
+    trust: TrustPolicy
+    offered: SuiteOffer | None = None
+    selected: CipherSuite | None = None
+
+    def check_identity(self, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
+        """`NegotiationFailed` unless the peer, by what it says it can verify, can verify this side's identity."""
+        identity = self.identity
+        if identity.credential_type not in credential_types:
+            raise NegotiationFailed(
+                "the peer does not accept this side's type of credential",
+                expected=listed(credential_types),
+                received=repr(identity.credential_type),
+                hint="it wants to know who we are: use an identity" if isinstance(identity, Anonymous) else None,
+            )
+        if isinstance(identity, Identity) and identity.scheme not in schemes:
+            raise NegotiationFailed(
+                "the peer cannot verify this side's signatures, or trusts no key of that kind",
+                expected=listed(schemes),
+                received=repr(identity.scheme),
+            )
+
+
+class CipherSuiteExchange(MessageStep[SuiteOffer]):
+    """The initiator offers suites."""
+
+    name, sender, message = "suites", INITIATOR, SuiteOffer
+    needs, built_in = Stage.NOTHING, True
+
+    def __init__(self, negotiation: SuiteNegotiation) -> None:
+        self._negotiation = negotiation
+
+    def write(self, context: Context) -> SuiteOffer:
+        """Offer all suites, and what can meet the trust policy; one name in each list is unknown to everybody."""
+        negotiation = self._negotiation
+        unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
+        trust = negotiation.trust
+        negotiation.offered = SuiteOffer(
+            (*negotiation.suites, unknown), (*trust.schemes, unknown), (*trust.credential_types, unknown)
+        )
+        return negotiation.offered
+
+    def read(self, context: Context, message: SuiteOffer) -> None:
+        """Keep the offer for `suite`."""
+        check_offers(message.suites, "suites")
+        check_offers(message.schemes, "schemes")
+        check_offers(message.credential_types, "credential types")
+        self._negotiation.offered = message
+
+
+class CipherSuiteAck(MessageStep[SuiteSelection]):
+    """The responder selects a suite by its own preference; a wrong guess of the group adds a retry to the list."""
+
+    name, sender, message = "suite", RESPONDER, SuiteSelection
+    needs, built_in = Stage.NOTHING, True
+
+    def __init__(self, negotiation: SuiteNegotiation, agreement: KeyAgreement) -> None:
+        self._negotiation = negotiation
+        self._agreement = agreement
+
+    def write(self, context: Context) -> SuiteSelection:
+        """Select, unless there is nothing in common or the initiator could not verify us."""
+        negotiation = self._negotiation
+        offered = negotiation.offered
+        if offered is None:
+            raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
+        selected = next((suite for suite in negotiation.suites if suite in offered.suites), None)
+        if selected is None:
+            raise NegotiationFailed(
+                "no cipher suite in common",
+                expected=f"one of {listed(negotiation.suites)}",
+                received=listed(offered.suites),
+            )
+        negotiation.check_identity(offered.schemes, offered.credential_types)
+        negotiation.selected = SUITES[selected]
+        unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
+        trust = negotiation.trust
+        return SuiteSelection(selected, (*trust.schemes, unknown), (*trust.credential_types, unknown))
+
+    def read(self, context: Context, message: SuiteSelection) -> None:
+        """Check that the suite was offered, and that the responder can verify us."""
+        negotiation = self._negotiation
+        if message.suite not in negotiation.suites:
+            raise InvalidMessage(
+                "the responder selected a suite that was not offered",
+                expected=listed(negotiation.suites),
+                received=repr(message.suite),
+                alert=AlertCode.ILLEGAL_PARAMETER,
+            )
+        check_offers(message.schemes, "schemes")
+        check_offers(message.credential_types, "credential types")
+        negotiation.check_identity(message.schemes, message.credential_types)
+        negotiation.selected = SUITES[message.suite]
+
+    def commit(self, context: Context) -> None:
+        """Fix the hash; ask for another share where the guess was wrong, right before `responder-key-share`."""
+        suite = self._negotiation.selected
+        if suite is None:
+            raise InvalidMessage("no suite was selected", alert=AlertCode.UNEXPECTED_MESSAGE)
+        context.suite = suite
+        context.select_hash(suite.hash.name)
+        if self._agreement.select(suite.group):
+            context.steps.insert_before(ResponderKeyShare.name, KeyShareRetry(self._agreement))

@@ -1,0 +1,45 @@
+"""The field types that messages of `nautilus/1` share, with their bounds, and the rules for offers. No message lives here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from ..errors import AlertCode, InvalidMessage
+
+MAX_OFFER_BYTES = 64
+
+Offer: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_OFFER_BYTES)]
+"""One thing that a side can do, by name."""
+Offers: TypeAlias = Annotated[tuple[Offer, ...], Meta(max_length=64)]
+Nonce: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
+KeyShare: TypeAlias = Annotated[bytes, Meta(max_length=4096)]
+Credential: TypeAlias = Annotated[bytes, Meta(max_length=32_768)]
+Signature: TypeAlias = Annotated[bytes, Meta(max_length=8192)]
+Mac: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=48)]
+
+GREASE_BYTES = 5
+
+
+def grease(randomness: bytes) -> str:
+    """A name that nobody knows, offered so that nobody comes to rely on a closed list (RFC 8701)."""
+    return "grease-" + base64.b32encode(randomness).decode().lower()
+
+
+def check_offers(offers: Sequence[str], what: str) -> None:
+    """Refuse an offer over 64 bytes, which only one outside ASCII can be by now, and one made twice."""
+    for offer in offers:
+        if not offer.isascii() and len(offer.encode()) > MAX_OFFER_BYTES:
+            raise InvalidMessage(f"{what}: a name over {MAX_OFFER_BYTES} bytes", alert=AlertCode.ILLEGAL_PARAMETER)
+    if len(set(offers)) != len(offers):
+        raise InvalidMessage(f"{what}: a name that stands twice", alert=AlertCode.ILLEGAL_PARAMETER)
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for an error's text, from a peer or our own: quoted, and not too many of them."""
+    shown = ", ".join(repr(name) for name in names[:most] if not name.startswith("grease-"))
+    more = len(names) - most
+    return (shown or "none") + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,333 @@
+"""`hello` and `hello-response`: wire version, application protocol, nonces, the steps that will run, extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from ..errors import AlertCode, InvalidMessage, NegotiationFailed
+from ..events import StepSkipped
+from ..role import INITIATOR, RESPONDER, Role, Stage
+from ..step import HandshakeStep, Message, MessageStep
+from ..steplist import AnyStep
+from .fields import GREASE_BYTES, Nonce, Offer, Offers, check_offers, grease, listed
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+WIRE_VERSION: Final = 1
+TARGET: Final = "target"
+
+_GREASE_VERSIONS: Final = tuple(nibble << 12 | 0xA00 | nibble << 4 | 0xA for nibble in range(16))
+"""RFC 8701 section 2: versions that nobody will ever have."""
+
+
+class StepOffer(msgspec.Struct, frozen=True, array_like=True):
+    """One step of a list, as it is offered."""
+
+    name: Offer
+    sender: Role
+    protocol_id: Offer | None
+    required: bool
+
+
+StepOffers: TypeAlias = Annotated[tuple[StepOffer, ...], Meta(max_length=256)]
+Extensions: TypeAlias = Annotated[
+    tuple[tuple[Offer, Annotated[bytes, Meta(max_length=16_384)]], ...], Meta(max_length=64)
+]
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """What the initiator can do and wants."""
+
+    versions: Annotated[tuple[Annotated[int, Meta(ge=0, le=65_535)], ...], Meta(min_length=1, max_length=16)]
+    protocols: Offers
+    nonce: Nonce
+    steps: StepOffers
+    extensions: Extensions
+
+
+class HelloSelection(Message, frozen=True, tag="hello-response"):
+    """What the responder selected."""
+
+    version: int
+    protocol: Offer | None
+    nonce: Nonce
+    steps: StepOffers
+    extensions: Extensions
+
+
+@dataclass(slots=True)
+class HelloExchange:
+    """What the two steps share: this side's wishes, and the initiator's hello once it is sent or read.
+
+    Args:
+        protocols: application protocol ids, in order of preference.
+        extensions: what this side says, by extension; the responder answers those alone that the initiator offered.
+        target: whom the initiator wants, or None.
+    """
+
+    protocols: tuple[str, ...]
+    extensions: Mapping[str, bytes]
+    target: str | None = None
+    hello: Hello | None = None
+
+
+def offer_of(step: AnyStep) -> StepOffer:
+    """How `step` is named in a hello."""
+    return StepOffer(step.name, step.sender, step.protocol_id, step.required)
+
+
+class NodeHello(MessageStep[Hello]):
+    """The initiator introduces itself."""
+
+    name, sender, message = "hello", INITIATOR, Hello
+    needs, built_in = Stage.NOTHING, True
+
+    def __init__(self, exchange: HelloExchange) -> None:
+        self._exchange = exchange
+
+    def write(self, context: Context) -> Hello:
+        """Offer everything, and a little that nobody knows."""
+        exchange = self._exchange
+        randomness = context.entropy.random_bytes(32 + 2 * GREASE_BYTES + 1)
+        protocols = exchange.protocols
+        if protocols:
+            protocols = (*protocols, grease(randomness[32 : 32 + GREASE_BYTES]))
+        extensions = [*exchange.extensions.items(), (grease(randomness[32 + GREASE_BYTES : -1]), b"")]
+        if exchange.target is not None:
+            extensions.append((TARGET, exchange.target.encode()))
+        exchange.hello = Hello(
+            (WIRE_VERSION, _GREASE_VERSIONS[randomness[-1] & 15]),
+            protocols,
+            randomness[:32],
+            tuple([offer_of(step) for step in context.steps.after(HelloResponse.name)]),
+            tuple(extensions),
+        )
+        return exchange.hello
+
+    def read(self, context: Context, message: Hello) -> None:
+        """Check what every version shares; the rest is answered in `hello-response`."""
+        if WIRE_VERSION not in message.versions:
+            raise NegotiationFailed(
+                "no wire version in common",
+                expected=str(WIRE_VERSION),
+                received=", ".join(map(str, message.versions)),
+                hint="one of the two ends is too old",
+                alert=AlertCode.PROTOCOL_VERSION,
+            )
+        check_offers(message.protocols, "protocols")
+        check_offers([name for name, _ in message.extensions], "extensions")
+        check_offers([step.name for step in message.steps], "steps")
+        self._exchange.hello = message
+
+
+class HelloResponse(MessageStep[HelloSelection]):
+    """The responder selects; from here on both ends have the same list of steps."""
+
+    name, sender, message = "hello-response", RESPONDER, HelloSelection
+    needs, built_in, negotiates = Stage.NOTHING, True, True
+
+    def __init__(self, exchange: HelloExchange) -> None:
+        self._exchange = exchange
+        self._selection: HelloSelection | None = None
+
+    def write(self, context: Context) -> HelloSelection:
+        """Select protocol and steps; answer the extensions that this side knows."""
+        exchange = self._exchange
+        hello = exchange.hello
+        if hello is None:
+            raise InvalidMessage("no hello to respond to", alert=AlertCode.UNEXPECTED_MESSAGE)
+        protocol = self._select_protocol(hello.protocols)
+        own_steps = context.steps.after(self.name)
+        running = agree_on_steps(own_steps, hello.steps, protocol)
+        answers = {**exchange.extensions, TARGET: b""}
+        extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
+        steps = tuple([offer_of(step) for step in running])
+        nonce = context.entropy.random_bytes(32)
+        self._selection = HelloSelection(WIRE_VERSION, protocol, nonce, steps, extensions)
+        return self._selection
+
+    def read(self, context: Context, message: HelloSelection) -> None:
+        """Check that everything selected was offered, and that the steps fit."""
+        hello = self._exchange.hello
+        if hello is None:
+            raise InvalidMessage("a response to no hello", alert=AlertCode.UNEXPECTED_MESSAGE)
+        if message.version != WIRE_VERSION:
+            raise _not_offered("version", str(message.version), [str(WIRE_VERSION)])
+        own = self._exchange.protocols
+        if message.protocol not in (own or (None,)):
+            raise _not_offered("protocol", repr(message.protocol), own)
+        if message.nonce == hello.nonce:
+            raise InvalidMessage(
+                "our own nonce came back", hint="this side's messages are reflected to it", alert=AlertCode.ILLEGAL_PARAMETER
+            )
+        offered = {name for name, _ in hello.extensions}
+        names = [name for name, _ in message.extensions]
+        check_offers(names, "extensions")
+        for name in names:
+            if name not in offered:
+                raise _not_offered("extension", repr(name), sorted(offered))
+        check_selected_steps(context.steps.after(self.name), message.steps, message.protocol)
+        self._selection = message
+
+    def commit(self, context: Context) -> None:
+        """Settle protocol and extensions; take out the steps that will not run."""
+        hello, selection = self._exchange.hello, self._selection
+        if hello is None or selection is None:
+            raise InvalidMessage("no hello and response to commit", alert=AlertCode.UNEXPECTED_MESSAGE)
+        context.protocol = selection.protocol
+        agreed = dict(selection.extensions)
+        if context.role is RESPONDER:
+            agreed = {name: value for name, value in hello.extensions if name in agreed}
+        context.extensions = MappingProxyType(agreed)
+        if len(selection.steps) != len(context.steps.after(self.name)):
+            self._remove_others(context, {offer.name for offer in selection.steps})
+
+    def _remove_others(self, context: Context, running: set[str]) -> None:
+        for step in list(context.steps.after(self.name)):
+            if step.name in running:
+                continue
+            fits = step.protocol_id in (None, context.protocol)
+            reason = "the peer does not have it" if fits else f"it runs with {step.protocol_id!r} only"
+            context.steps.remove(step)
+            context.emit(StepSkipped(step.name, reason))
+
+    def _select_protocol(self, offered: Sequence[str]) -> str | None:
+        own = self._exchange.protocols
+        for protocol in own:
+            if protocol in offered:
+                return protocol
+        if not own and not offered:
+            return None
+        raise NegotiationFailed(
+            "no application protocol in common",
+            expected=f"one of {listed(own)}" if own else "no application protocol at all",
+            received=listed(offered),
+            hint="both ends name their protocols, or neither does" if not own or not offered else None,
+            alert=AlertCode.NO_APPLICATION_PROTOCOL,
+        )
+
+
+def _not_offered(what: str, selected: str, offered: Sequence[str]) -> InvalidMessage:
+    return InvalidMessage(
+        f"the responder selected a {what} that was not offered",
+        expected=listed(offered),
+        received=selected,
+        alert=AlertCode.ILLEGAL_PARAMETER,
+    )
+
+
+def _mismatch(message: str, *, expected: str, received: str, hint: str | None = None) -> NegotiationFailed:
+    return NegotiationFailed(
+        message, expected=expected, received=received, hint=hint, alert=AlertCode.STEP_LIST_MISMATCH
+    )
+
+
+def agree_on_steps(own: Sequence[AnyStep], offers: Sequence[StepOffer], protocol: str | None) -> list[AnyStep]:
+    """Which of this side's steps run, given the peer's list: those that both have and that fit the protocol.
+
+    Raises:
+        NegotiationFailed: naming the first step that differs in sender or order, or that one side requires and the other
+            does not have.
+    """
+    remaining = {offer.name: offer for offer in offers}
+    running: list[AnyStep] = []
+    for step in own:
+        offer = remaining.pop(step.name, None)
+        fits = step.protocol_id is None or step.protocol_id == protocol
+        if offer is not None:
+            _check_sender(step, offer)
+            if fits and (offer.protocol_id is None or offer.protocol_id == protocol):
+                running.append(step)
+                continue
+            _check_not_required(step, offer, protocol)
+        elif step.required:
+            raise _mismatch(
+                f"the peer has no step {step.name!r}, which is required here",
+                expected=f"{step.name!r} from the {step.sender.value}",
+                received=listed([other.name for other in offers], 32),
+                hint="both ends must be made from the same profile, or the step be optional",
+            )
+    for offer in remaining.values():
+        if offer.required:
+            raise _mismatch(
+                f"the peer requires the step {offer.name!r}, which is not known here",
+                expected=listed([step.name for step in own], 32),
+                received=f"{offer.name!r} from the {offer.sender.value}",
+                hint="both ends must be made from the same profile, or the step be optional",
+            )
+    names = {step.name for step in running}
+    _check_order([step.name for step in running], [offer.name for offer in offers if offer.name in names])
+    return running
+
+
+def check_selected_steps(own: Sequence[AnyStep], selected: Sequence[StepOffer], protocol: str | None) -> None:
+    """On the initiator: every selected step is one of ours, with that sender, in our order, fitting the protocol.
+
+    Raises:
+        NegotiationFailed: naming the first difference, or a required step that was not selected.
+    """
+    mine = {step.name: step for step in own}
+    for offer in selected:
+        step = mine.get(offer.name)
+        if step is None:
+            raise _mismatch(
+                f"the responder selected the step {offer.name!r}, which was not offered",
+                expected=listed(list(mine), 32),
+                received=repr(offer.name),
+            )
+        _check_sender(step, offer)
+        if step.protocol_id is not None and step.protocol_id != protocol:
+            raise _mismatch(
+                f"the responder selected the step {offer.name!r}, which does not fit the protocol",
+                expected=f"the protocol {step.protocol_id!r}",
+                received=repr(protocol),
+            )
+    chosen = [offer.name for offer in selected]
+    names = set(chosen)
+    _check_order([step.name for step in own if step.name in names], chosen)
+    for step in own:
+        if step.required and step.name not in names:
+            raise _mismatch(
+                f"the responder will not run the required step {step.name!r}",
+                expected=repr(step.name),
+                received=listed(chosen, 32),
+            )
+
+
+def _check_sender(step: HandshakeStep[object], offer: StepOffer) -> None:
+    if step.sender is not offer.sender:
+        raise _mismatch(
+            f"the two ends disagree on who sends {step.name!r}",
+            expected=f"the {step.sender.value}",
+            received=f"the {offer.sender.value}",
+            hint="each end would wait for the other for ever",
+        )
+
+
+def _check_not_required(step: HandshakeStep[object], offer: StepOffer, protocol: str | None) -> None:
+    if step.required or offer.required:
+        raise _mismatch(
+            f"the required step {step.name!r} does not fit the negotiated protocol",
+            expected=repr(step.protocol_id or offer.protocol_id),
+            received=repr(protocol),
+        )
+
+
+def _check_order(own: Sequence[str], theirs: Sequence[str]) -> None:
+    for mine, other in zip(own, theirs, strict=False):
+        if mine != other:
+            raise _mismatch(
+                "the two ends have the same steps in different orders",
+                expected=repr(mine),
+                received=repr(other),
+                hint="each end would wait for the other for ever",
+            )
+    if len(own) != len(theirs):
+        raise InvalidMessage("steps: a name that stands twice", alert=AlertCode.ILLEGAL_PARAMETER)
