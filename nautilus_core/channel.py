@@ -17,8 +17,18 @@ from .crypto.suites import TAG_LENGTH
 from .crypto.traffic_key import RECORDS_PER_KEY, TrafficKey
 from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
 from .events import NEED_DATA, Accepted, DataReceived, Event, KeyUpdated, PeerClosed, Signal
-from .frames import ALERT, CONTROL, DATA, FRAME_NAMES, HANDSHAKE, HEADER_LENGTH, SEALED_ALERT, foreign_protocol, header
-from .limits import DEFAULT_LIMITS, MAX_RECORD, Limits
+from .frames import (
+    ALERT,
+    CONTROL,
+    DATA,
+    FRAME_NAMES,
+    HANDSHAKE,
+    HEADER_LENGTH,
+    SEALED_ALERT,
+    foreign_protocol,
+    header,
+)
+from .limits import DEFAULT_LIMITS, Limits
 from .role import INITIATOR, Role
 
 BYTES_PER_KEY: Final = 2**37
@@ -312,7 +322,9 @@ class SecureChannel:
             raise PeerAborted(
                 "the stream ended without a close: data may be missing",
                 expected="a close record",
-                received=f"{len(self._received)} bytes of an unfinished record" if self._received else "the end of the stream",
+                received=f"{len(self._received)} bytes of an unfinished record"
+                if self._received
+                else "the end of the stream",
             )
 
     def _deliver(self, payloads: list[bytes]) -> None:
@@ -323,7 +335,9 @@ class SecureChannel:
         if kind not in FRAME_NAMES:
             raise foreign_protocol(head)
         if self._peer_closed:
-            raise InvalidMessage("a record after the close", received=FRAME_NAMES[kind], alert=AlertCode.UNEXPECTED_MESSAGE)
+            raise InvalidMessage(
+                "a record after the close", received=FRAME_NAMES[kind], alert=AlertCode.UNEXPECTED_MESSAGE
+            )
         if kind in (HANDSHAKE, ALERT):
             raise InvalidMessage(
                 "not a record of the channel",
@@ -355,7 +369,9 @@ class SecureChannel:
         if not self._confirmed:
             if not isinstance(message, _Accept):
                 raise InvalidMessage(
-                    "a control record before acceptance", expected="accept", alert=AlertCode.UNEXPECTED_MESSAGE
+                    "a control record before acceptance",
+                    expected="accept",
+                    alert=AlertCode.UNEXPECTED_MESSAGE,
                 )
             self._confirmed = True
             self._rejection = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -39,6 +39,9 @@ class Context:
         suite: the negotiated cipher suite; None before.
         peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
         extensions: what the peer said in the extensions that both sides know.
+        transcript_hash: call it for the hash of all messages so far: before this one in `write` and `read`, through it in
+            `commit`; `LocalProtocolError` before a hash is selected.
+        schedule: the key schedule, once a shared secret is established; None before, and after the session's keys are.
     """
 
     __slots__ = (
@@ -46,7 +49,6 @@ class Context:
         "_published",
         "_stream",
         "_transcript",
-        "committing",
         "entropy",
         "extensions",
         "peer",
@@ -54,9 +56,9 @@ class Context:
         "role",
         "schedule",
         "session",
-        "step_name",
         "steps",
         "suite",
+        "transcript_hash",
         "wall_time",
     )
 
@@ -80,20 +82,11 @@ class Context:
         self.extensions = _NO_EXTENSIONS
         self.schedule: KeySchedule | None = None
         self.session: Session | None = None
-        self.step_name = ""
-        self.committing = False
         self._stream = stream
         self._transcript = transcript
+        self.transcript_hash: Callable[[], bytes] = transcript.digest
         self._events = events
         self._published: dict[str, Any] = {}
-
-    def transcript_hash(self) -> bytes:
-        """The hash of all messages so far: before this one in `write` and `read`, through it in `commit`.
-
-        Raises:
-            LocalProtocolError: before a hash is selected.
-        """
-        return self._transcript.digest()
 
     def select_hash(self, name: str) -> None:
         """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
@@ -112,8 +105,7 @@ class Context:
             raise LocalProtocolError("establish() before a cipher suite is selected")
         if self.schedule is not None:
             raise LocalProtocolError("a shared secret was already established")
-        schedule = KeySchedule(self.suite)
-        schedule.establish(shared_secret, self._transcript.digest())
+        schedule = KeySchedule(self.suite, shared_secret, self._transcript.digest())
         self._stream.protect(schedule.handshake_key(self.role), schedule.handshake_key(self.role.peer))
         self.schedule = schedule
 
@@ -138,7 +130,7 @@ class Context:
 
     def publish(self, value: Any) -> None:
         """Leave `value` as this step's result: `session.results[step.name]`."""
-        self._published[self.step_name] = value
+        self._published[self.steps.ordered[self.steps.cursor].name] = value
 
     def forget(self) -> None:
         """The engine's, after a failure: there are no keys and there is no session."""
@@ -147,5 +139,5 @@ class Context:
         self.peer = None
 
     def _only_in_commit(self, what: str) -> None:
-        if not self.committing:
+        if not self.steps.editable:
             raise LocalProtocolError(f"{what}() is for a step's commit, where both ends hold the same transcript")

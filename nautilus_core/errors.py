@@ -118,7 +118,9 @@ class HandshakeError(Exception):
             return codes[0]
         if alert in codes or FIRST_APPLICATION_CODE <= alert <= LAST_APPLICATION_CODE:
             return alert
-        raise ValueError(f"alert {alert} does not belong to {cls.__name__}; use {list(map(int, codes))} or 256 to 65535")
+        raise ValueError(
+            f"alert {alert} does not belong to {cls.__name__}; use {list(map(int, codes))} or 256 to 65535"
+        )
 
     def __str__(self) -> str:
         text = f"{self.step}: {self.message}" if self.step else self.message

@@ -35,7 +35,7 @@ class Event(msgspec.Struct, frozen=True):
     """Something that happened. A step's own events are subclasses, or any other frozen struct."""
 
 
-class StepCompleted(Event, frozen=True):
+class StepCompleted(Event, frozen=True, gc=False):
     """A message of a step went out or came in, and was accepted.
 
     Attributes:
@@ -114,7 +114,9 @@ class Answer:
     def give(self, value: Any, error: HandshakeError | None = None) -> None:
         """The application's answer."""
         if not self._open:
-            raise LocalProtocolError("this question was already answered" if self.given else "this question was not asked")
+            raise LocalProtocolError(
+                "this question was already answered" if self.given else "this question was not asked"
+            )
         self._open = False
         self.given = True
         self.value = value

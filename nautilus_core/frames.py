@@ -26,7 +26,19 @@ FRAME_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
-_HTTP: Final = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"PATC", b"CONN", b"TRAC", b"PRI ", b"HTTP")
+_HTTP: Final = (
+    b"GET ",
+    b"POST",
+    b"PUT ",
+    b"HEAD",
+    b"OPTI",
+    b"DELE",
+    b"PATC",
+    b"CONN",
+    b"TRAC",
+    b"PRI ",
+    b"HTTP",
+)
 
 
 def header(kind: int, length: int) -> bytes:

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 from .context import Context
 from .crypto.entropy import SYSTEM_ENTROPY, Entropy
 from .crypto.hashing import TranscriptHash
-from .errors import AlertCode, HandshakeError, HandshakeTimeout, LocalProtocolError, NegotiationFailed, PeerAborted
+from .errors import (
+    AlertCode,
+    HandshakeError,
+    HandshakeTimeout,
+    InvalidMessage,
+    LocalProtocolError,
+    NegotiationFailed,
+    PeerAborted,
+)
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
 from .steplist import AnyStep, StepList
@@ -37,6 +45,8 @@ class State(Enum):
     COMPLETED = "completed"
     FAILED = "failed"
 
+    __hash__ = object.__hash__  # members are singletons: enum's own hash is a call in Python
+
 
 MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
     {
@@ -48,6 +58,12 @@ MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
     }
 )
 """Every legal move from state to state; it is the same for both roles."""
+
+
+_COMPLETED: Final = State.COMPLETED
+_PAUSED: Final = State.PAUSED
+_RUNNING: Final = State.RUNNING
+"""Bound here because the look-up of an enum's member costs as much as a call in CPython 3.11."""
 
 
 class _Suspended:
@@ -80,9 +96,9 @@ class Handshake:
 
     __slots__ = (
         "_context",
-        "_cursor",
         "_error",
         "_events",
+        "_repeated",
         "_state",
         "_stream",
         "_suspended",
@@ -108,12 +124,10 @@ class Handshake:
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
         self._events: deque[Event] = deque()
-        self._context = Context(
-            role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time
-        )
+        self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = State.NEW
-        self._cursor = 0
         self._turn: Role | None = None
+        self._repeated = 0
         self._suspended: _Suspended | None = None
         self._error: Exception | None = None
 
@@ -133,7 +147,7 @@ class Handshake:
     @property
     def trailing_data(self) -> bytes:
         """What was received after the last handshake message; `session.channel()` takes it along by itself."""
-        return self._stream.peek() if self._state is State.COMPLETED else b""
+        return self._stream.peek() if self._state is _COMPLETED else b""
 
     # --------------------------------------------------------------- the caller
 
@@ -147,10 +161,10 @@ class Handshake:
             HandshakeError: again, after the handshake has failed.
         """
         self._check_failed()
-        if self._state is State.COMPLETED and self._context.session is not None:
+        if self._state is _COMPLETED and self._context.session is not None:
             self._context.session.check_not_taken()
         self._stream.feed(bytes(data) if not isinstance(data, bytes) else data)
-        if self._state is State.PAUSED and self._stream.buffered > self._stream.limits.held:
+        if self._state is _PAUSED and self._stream.buffered > self._stream.limits.held:
             self._fail(
                 HandshakeError(
                     "the peer sent too much before it was accepted",
@@ -174,14 +188,14 @@ class Handshake:
         if not events:
             if self._error is not None:
                 raise self._error
-            if self._state is State.COMPLETED:
+            if self._state is _COMPLETED:
                 raise LocalProtocolError("the handshake is complete: go on with session.channel()")
             self._run()
         if events:
             return events.popleft()
         if self._error is not None:
             raise self._error
-        return PAUSED if self._state is State.PAUSED else NEED_DATA
+        return PAUSED if self._state is _PAUSED else NEED_DATA
 
     def data_to_send(self) -> bytes:
         """Take the bytes that wait to be sent: whole flights, the responder's acceptance, or the alert after a failure."""
@@ -200,7 +214,7 @@ class Handshake:
             ValueError: for another code.
         """
         self._check_failed()
-        if self._state is State.COMPLETED:
+        if self._state is _COMPLETED:
             raise LocalProtocolError("the handshake is complete: abort its channel instead")
         error = HandshakeError(f"aborted by the application: {reason}", alert=code)
         self._fail(error, retry_after)
@@ -228,10 +242,12 @@ class Handshake:
         try:
             if self._state is State.NEW:
                 self._move(State.RUNNING)
-                self.steps.start()
-            if self._suspended is None or self._resume(self._suspended):
-                self._advance()
-        except Exception as error:  # noqa: BLE001  # a user's step may raise anything: kept, and raised by next_event
+                self.steps.editable = False
+                self.steps.cursor = 0
+            if self._suspended is not None:
+                self._resume(self._suspended)
+            self._advance()
+        except Exception as error:  # a user's step may raise anything: kept, and raised by next_event
             self._fail(error)
         except BaseException as error:
             self._fail(HandshakeError("interrupted"))
@@ -239,23 +255,24 @@ class Handshake:
 
     def _advance(self) -> None:
         """Run steps until one waits for the peer or for the application, or the last is committed."""
-        steps = self.steps
+        steps, ordered = self.steps, self.steps.ordered
         context = self._context
         stream = self._stream
         role = self.role
-        while context.session is None:
-            step = steps.at(self._cursor)
+        while self._state is _RUNNING:
+            if steps.cursor == len(ordered):
+                raise LocalProtocolError("the last step did not finish the handshake with a session")
+            step = ordered[steps.cursor]
             if step.protocol_id is not None and step.protocol_id != context.protocol:
                 self._skip(step)
                 continue
-            context.step_name = step.name
-            if (self._turn or step.sender) is role:
+            sender = self._turn or step.sender
+            if sender is role:
                 message = step.write(context)
                 if type(message) is GeneratorType:
-                    if not self._resume(_Suspended(message, None)):
-                        return
-                else:
-                    self._written(step, message)
+                    self._resume(_Suspended(message, None))
+                    continue
+                transcript, size = stream.write(step, message)
             else:
                 incoming = stream.read(step)
                 if incoming is None:
@@ -264,19 +281,19 @@ class Handshake:
                     return
                 message, transcript, size = incoming
                 reading = step.read(context, message)
-                if reading is None:
-                    self._completed(step, role.peer, transcript, size)
-                elif not self._resume(_Suspended(reading, (transcript, size))):
-                    return
+                if reading is not None:
+                    self._resume(_Suspended(reading, (transcript, size)))
+                    continue
+            self._completed(step, sender, transcript, size)
 
-    def _resume(self, suspended: _Suspended) -> bool:
-        """Drive a generator to its next question or its end; returns whether it ended."""
+    def _resume(self, suspended: _Suspended) -> None:
+        """Drive a generator to its next question, which pauses the engine, or to its end."""
         answer: Any = None
         error: HandshakeError | None = None
         question = suspended.question
         if question is not None:
             if not question.pending.given:
-                return False
+                return
             self._move(State.RUNNING)
             answer, error = question.pending.value, question.pending.error
         self._suspended = None
@@ -284,12 +301,12 @@ class Handshake:
             generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
-            step = self.steps.at(self._cursor)
+            step = self.steps.ordered[self.steps.cursor]
             if suspended.incoming is None:
-                self._written(step, stop.value)
+                self._completed(step, self.role, *self._stream.write(step, stop.value))
             else:
                 self._completed(step, self.role.peer, *suspended.incoming)
-            return True
+            return
         if not isinstance(asked, Question):
             raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
         asked.pending.ask()
@@ -297,34 +314,43 @@ class Handshake:
         self._suspended = suspended
         self._events.append(asked)
         self._move(State.PAUSED)
-        return False
-
-    def _written(self, step: AnyStep, message: Any) -> None:
-        transcript, size = self._stream.write(step, message)
-        self._completed(step, self.role, transcript, size)
 
     def _completed(self, step: AnyStep, sender: Role, transcript: bytes, size: int) -> None:
         """A message has been written or read: it enters the transcript; the step's last one commits the step."""
-        sealed = self._stream.sealed
         self._transcript.update(transcript)
-        self._events.append(StepCompleted(step.name, sender, size, sealed))
-        if step.multi_message:
-            if sender is not self.role:
-                step.check_finished()
-            if not step.finished:
-                self._turn = sender.peer
-                return
+        self._events.append(StepCompleted(step.name, sender, size, self._stream.sealed))
+        if step.multi_message and self._has_more(step, sender):
+            return
+        steps = self.steps
+        steps.editable = True
+        step.commit(self._context)
+        steps.editable = False
+        steps.cursor += 1
+        if self._context.session is not None:
+            self._complete(step)
+
+    def _has_more(self, step: AnyStep, sender: Role) -> bool:
+        """Of a step of several messages: whether another one follows, from the other side."""
+        if sender is not self.role:
+            step.check_finished()
+        if step.finished:
             self._turn = None
-        context = self._context
-        context.committing = True
-        self.steps.open_for_edits(self._cursor)
-        step.commit(context)
-        self.steps.close_for_edits()
-        context.committing = False
-        self._cursor += 1
-        if context.session is not None:
-            self._move(State.COMPLETED)
-            self._events.append(HandshakeCompleted(context.session))
+            return False
+        self._turn = sender.peer
+        self._repeated += 1
+        limit = self._stream.limits.messages
+        if self._repeated + len(self.steps) > limit:
+            raise InvalidMessage(
+                "the handshake has more messages than its limit", expected=str(limit), alert=AlertCode.RECORD_OVERFLOW
+            )
+        return True
+
+    def _complete(self, step: AnyStep) -> None:
+        session = self._context.session
+        if session is None or self.steps.cursor != len(self.steps):
+            raise LocalProtocolError(f"step {step.name!r} finished the handshake, but is not its last")
+        self._move(_COMPLETED)
+        self._events.append(HandshakeCompleted(session))
 
     def _skip(self, step: AnyStep) -> None:
         if step.required:
@@ -336,7 +362,7 @@ class Handshake:
                 step=step.name,
             )
         self._events.append(StepSkipped(step.name, f"it runs with {step.protocol_id!r} only"))
-        self._cursor += 1
+        self.steps.cursor += 1
 
     def _truncated(self) -> PeerAborted:
         left = self._stream.buffered
@@ -351,6 +377,7 @@ class Handshake:
         """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
         self._state = State.FAILED
         self._error = error
+        self.steps.editable = False
         alert: int | None = AlertCode.INTERNAL_ERROR
         if isinstance(error, HandshakeError):
             if error.step is None:
@@ -368,7 +395,8 @@ class Handshake:
         self._context.forget()
 
     def _where(self) -> str:
-        return self.steps.at(self._cursor).name if self._cursor < len(self.steps) else "done"
+        position = max(self.steps.cursor, 0)
+        return self.steps.ordered[position].name if position < len(self.steps) else "done"
 
     def _check_failed(self) -> None:
         if self._error is not None:

@@ -16,7 +16,7 @@ from .identity.credentials import Anonymous, Identity
 from .identity.trust import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
 from .role import INITIATOR, RESPONDER
-from .step import MAX_NAME_LENGTH, HandshakeStep, check_definition
+from .step import MAX_NAME_LENGTH, check_definition
 from .steplist import AnyStep, refuse_removal, refuse_replacement, validate
 from .steps.authentication import Authentication
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation
@@ -25,7 +25,7 @@ from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeySh
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, NautilusStream
 
-StepFactory: TypeAlias = Callable[[], AnyStep | Sequence[AnyStep]]
+StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, ...]]
 """Makes a fresh step, or several that share an argument, for one handshake."""
 
 _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
@@ -50,7 +50,8 @@ class Profile:
     stream: Callable[[Limits], HandshakeStream] = NautilusStream
     limits: Limits = DEFAULT_LIMITS
     _added: tuple[StepFactory, ...] = ()
-    _order: tuple[str, ...] | None = None
+    _order: tuple[int, ...] | None = None
+    """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
 
     def __post_init__(self) -> None:
         steps = self.make_steps()
@@ -64,16 +65,9 @@ class Profile:
 
     def make_steps(self) -> Sequence[AnyStep]:
         """Fresh steps for one handshake, in order."""
-        if self._order is None:
-            return self.steps()
-        pool = {step.name: step for step in self.steps()}
-        for factory in self._added:
-            for step in _made_by(factory):
-                pool[step.name] = step
-        try:
-            return [pool[name] for name in self._order]
-        except KeyError as error:
-            raise LocalProtocolError(f"the function that made step {error} now makes another") from error
+        made = self._make_all()
+        order = self._order
+        return made if order is None else [made[number] for number in order]
 
     def insert_before(self, anchor: str, factory: StepFactory) -> Profile:
         """A profile with the step or steps of `factory` right before `anchor`.
@@ -81,18 +75,19 @@ class Profile:
         Raises:
             LocalProtocolError: no such anchor, or the steps cannot stand there.
         """
-        return self._insert(factory, self._position(anchor))
+        position = self._position(anchor)
+        return self._edit(position, position, factory)
 
     def insert_after(self, anchor: str, factory: StepFactory) -> Profile:
         """A profile with the step or steps of `factory` right after `anchor`; raises as `insert_before`."""
-        return self._insert(factory, self._position(anchor) + 1)
+        position = self._position(anchor) + 1
+        return self._edit(position, position, factory)
 
     def remove(self, name: str) -> Profile:
         """A profile without the step `name`, which is not built in."""
         position = self._position(name)
         refuse_removal(self.make_steps()[position])
-        order = self._names()
-        return replace(self, _order=order[:position] + order[position + 1 :])
+        return self._edit(position, position + 1)
 
     def replace(self, name: str, factory: StepFactory) -> Profile:
         """A profile with the step or steps of `factory` in the place of `name`.
@@ -100,42 +95,40 @@ class Profile:
         A built-in step's successor keeps its name, its sender and what it provides.
         """
         position = self._position(name)
-        old, new = self.make_steps()[position], _made_by(factory)
-        if len(new) != 1 and old.built_in:
-            raise LocalProtocolError(f"step {name!r} belongs to the protocol: one step replaces it")
-        for step in new:
+        old = self.make_steps()[position]
+        for step in made_by(factory):
             refuse_replacement(old, step)
-        order = self._names()
-        names = tuple(step.name for step in new)
-        return replace(
-            self, _added=(*self._added, factory), _order=order[:position] + names + order[position + 1 :]
-        )
+        return self._edit(position, position + 1, factory)
 
-    def with_limits(self, limits: Limits) -> Profile:
-        """A profile with other limits for the handshake's stream."""
-        return replace(self, limits=limits)
+    def _make_all(self) -> list[AnyStep]:
+        made = list(self.steps())
+        for factory in self._added:
+            new = factory()
+            if isinstance(new, (list, tuple)):
+                made.extend(new)
+            else:
+                made.append(new)
+        return made
 
-    def _insert(self, factory: StepFactory, position: int) -> Profile:
-        order = self._names()
-        names = tuple(step.name for step in _made_by(factory))
-        for name in names:
-            if name in order:
-                raise LocalProtocolError(f"a second step {name!r} in {list(order)}")
-        return replace(self, _added=(*self._added, factory), _order=order[:position] + names + order[position:])
-
-    def _names(self) -> tuple[str, ...]:
-        return self._order if self._order is not None else tuple(step.name for step in self.make_steps())
+    def _edit(self, start: int, end: int, factory: StepFactory | None = None) -> Profile:
+        """The list with the steps of `factory` in the place of those from `start` to `end`."""
+        made = len(self._make_all())
+        order = tuple(range(made)) if self._order is None else self._order
+        new = () if factory is None else tuple(range(made, made + len(made_by(factory))))
+        added = self._added if factory is None else (*self._added, factory)
+        return replace(self, _added=added, _order=order[:start] + new + order[end:])
 
     def _position(self, name: str) -> int:
-        names = self._names()
+        names = [step.name for step in self.make_steps()]
         if name not in names:
-            raise LocalProtocolError(f"no step {name!r} in {list(names)}")
+            raise LocalProtocolError(f"no step {name!r} in {names}")
         return names.index(name)
 
 
-def _made_by(factory: StepFactory) -> Sequence[AnyStep]:
+def made_by(factory: StepFactory) -> Sequence[AnyStep]:
+    """The steps of one call of `factory`."""
     made = factory()
-    return [made] if isinstance(made, HandshakeStep) else made
+    return made if isinstance(made, (list, tuple)) else (made,)
 
 
 def nautilus(

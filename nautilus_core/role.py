@@ -14,6 +14,8 @@ class Role(Enum):
 
     peer: Role
 
+    __hash__ = object.__hash__  # members are singletons: enum's own hash is a Python call in every look-up
+
     def __repr__(self) -> str:
         return self.name
 

@@ -57,7 +57,7 @@ class Session:
         channel_maker: ChannelMaker | None = None,
         extensions: Mapping[str, bytes] = _NOTHING,
     ) -> None:
-        if not isinstance(peer, VerifiedPeer | Anonymous):
+        if not isinstance(peer, (VerifiedPeer, Anonymous)):
             raise LocalProtocolError("a session needs a verified peer, or says that it is anonymous")
         self.role = role
         self.peer = peer

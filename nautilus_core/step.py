@@ -32,7 +32,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _encode: Final = _ENCODER.encode
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The base of a typed message: a MessagePack array that begins with the step's name.
 
     `class Ticket(Message, frozen=True, tag="fleet-ticket"): tenant: str; mac: bytes`. Put lengths and counts into the
@@ -125,10 +125,10 @@ class HandshakeStep(ABC, Generic[M]):
     def read(self, context: Context, message: M) -> Reading:
         """Check the peer's message, raising `HandshakeError` when it will not do; a generator may ask."""
 
-    def commit(self, context: Context) -> None:  # noqa: B027  # most steps have nothing to commit
+    def commit(self, context: Context) -> None:  # most steps have nothing to commit
         """Both ends, once the message is in the transcript: derive keys, edit what lies ahead. Keep it deterministic."""
 
-    def check_finished(self) -> None:  # noqa: B027  # for steps of several messages
+    def check_finished(self) -> None:  # for steps of several messages
         """Called after `read`, where both ends must agree on whether that was the last message."""
 
     def encode(self, message: M) -> bytes:
@@ -143,7 +143,7 @@ class HandshakeStep(ABC, Generic[M]):
             raise malformed(self.name, body, error) from error
         if raw.name != self.name:
             raise malformed(self.name, body)
-        return cast(M, raw.data)
+        return cast("M", raw.data)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} from {self.sender.value}>"
@@ -209,7 +209,7 @@ class MessageStep(HandshakeStep[S]):
     def decode(self, body: bytes) -> S:
         """The reverse; the constraints of the struct's types are checked here."""
         try:
-            return _decoder(self.message).decode(body)
+            return cast("S", _decoder(self.message).decode(body))
         except _DECODE_ERRORS as error:
             raise malformed(self.name, body, error) from error
 
@@ -274,7 +274,7 @@ class CustomProtocolStep(HandshakeStep[M]):
         if self.message is None:
             return super().decode(body)
         try:
-            return cast(M, _decoder(cast("type[msgspec.Struct]", self.message)).decode(body))
+            return cast("M", _decoder(cast("type[msgspec.Struct]", self.message)).decode(body))
         except _DECODE_ERRORS as error:
             raise malformed(self.name, body, error) from error
 
@@ -283,7 +283,9 @@ def check_definition(step: HandshakeStep[Any]) -> None:
     """Raise `LocalProtocolError` unless `step` is well defined: a good name, a sender, a message type that fits."""
     name = getattr(step, "name", None)
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH or not name.isascii():
-        raise LocalProtocolError(f"a step's name has 1 to {MAX_NAME_LENGTH} ASCII characters: {step.__class__.__name__}")
+        raise LocalProtocolError(
+            f"a step's name has 1 to {MAX_NAME_LENGTH} ASCII characters: {step.__class__.__name__}"
+        )
     if not isinstance(getattr(step, "sender", None), Role):
         raise LocalProtocolError(f"step {name!r} needs a sender, INITIATOR or RESPONDER")
     if step.provides > Stage.NOTHING and not step.required:

@@ -24,14 +24,18 @@ class StepList:
 
     Editable before the handshake starts, and ahead of the running step in a step's `commit`. Every edit is validated as
     a whole; one that would make an invalid list changes nothing and raises `LocalProtocolError` with positions.
+
+    Attributes:
+        cursor: the engine's: the position of the running step, from 0; -1 before the start.
+        editable: the engine's: before the start, and in a commit.
     """
 
-    __slots__ = ("_cursor", "_editable", "_steps")
+    __slots__ = ("_steps", "cursor", "editable")
 
     def __init__(self, steps: Iterable[AnyStep]) -> None:
         self._steps: list[AnyStep] = list(steps)
-        self._cursor = -1
-        self._editable = True
+        self.cursor = -1
+        self.editable = True
         validate(self._steps)
 
     def __iter__(self) -> Iterator[AnyStep]:
@@ -90,35 +94,23 @@ class StepList:
         refuse_replacement(self._steps[position], new)
         self._apply([*self._steps[:position], new, *self._steps[position + 1 :]], new)
 
-    def at(self, position: int) -> AnyStep:
-        """The step at `position`, from 0."""
-        return self._steps[position]
-
-    def start(self) -> None:
-        """The engine's: from now on the list is edited in commits only."""
-        self._editable = False
-
-    def open_for_edits(self, running: int) -> None:
-        """The engine's: the step at `running` commits, and may edit what stands after it."""
-        self._cursor = running
-        self._editable = True
-
-    def close_for_edits(self) -> None:
-        """The engine's: the commit is over."""
-        self._editable = False
+    @property
+    def ordered(self) -> Sequence[AnyStep]:
+        """The steps as a sequence, which follows all edits."""
+        return self._steps
 
     def _insert(self, position: int, step: AnyStep) -> None:
         self._ahead(position)
         self._apply([*self._steps[:position], step, *self._steps[position:]], step)
 
     def _ahead(self, position: int) -> int:
-        if position <= self._cursor:
-            running = self._steps[self._cursor].name
+        if position <= self.cursor:
+            running = self._steps[self.cursor].name
             raise LocalProtocolError(f"only what stands after the running step {running!r} can be edited")
         return position
 
     def _apply(self, steps: list[AnyStep], added: AnyStep | None = None) -> None:
-        if not self._editable:
+        if not self.editable:
             raise LocalProtocolError("the list is edited before the handshake starts, or in a step's commit")
         if added is not None:
             check_definition(added)
@@ -136,7 +128,12 @@ def refuse_replacement(old: AnyStep, new: AnyStep) -> None:
     """Raise `LocalProtocolError` when `old` is built in and `new` does not stand for the same."""
     if not old.built_in:
         return
-    if (new.name, new.sender, new.provides, new.negotiates) != (old.name, old.sender, old.provides, old.negotiates):
+    if (new.name, new.sender, new.provides, new.negotiates) != (
+        old.name,
+        old.sender,
+        old.provides,
+        old.negotiates,
+    ):
         raise LocalProtocolError(
             f"step {old.name!r} belongs to the protocol: what replaces it keeps its name, its sender "
             f"({old.sender.value}) and what it provides ({_STAGE_WORDS[old.provides]})"
@@ -155,7 +152,7 @@ def validate(steps: Sequence[AnyStep]) -> None:
     for position, step in enumerate(steps):
         if step.needs > stage:
             raise _misplaced(steps, position, stage)
-        if step.provides > stage:
+        if step.provides > stage:  # noqa: PLR1730  # max() is a call, in a loop that runs in every handshake
             stage = step.provides
         if step.negotiates:
             negotiated = True
@@ -178,7 +175,9 @@ def _misplaced(steps: Sequence[AnyStep], position: int, stage: Stage) -> LocalPr
     step = steps[position]
     where = f"position {position}, step {step.name!r}"
     if stage is Stage.SESSION:
-        return LocalProtocolError(f"{where}: nothing can stand after the step that yields the session, in {_numbered(steps)}")
+        return LocalProtocolError(
+            f"{where}: nothing can stand after the step that yields the session, in {_numbered(steps)}"
+        )
     providers = [f"{i} {s.name!r}" for i, s in enumerate(steps) if s.provides >= step.needs]
     remedy = f"; it must stand after position {providers[0]}" if providers else ""
     return LocalProtocolError(

@@ -7,19 +7,36 @@ handshake is the channel's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import alerts
+from .buffer import ReceiveBuffer
 from .crypto.suites import TAG_LENGTH
 from .crypto.traffic_key import TrafficKey
 from .errors import AlertCode, InvalidMessage, LocalProtocolError, PeerAborted
-from .frames import ALERT, CONTROL, DATA, FRAME_NAMES, HANDSHAKE, HEADER_LENGTH, SEALED_ALERT, foreign_protocol, header
+from .frames import (
+    ALERT,
+    CONTROL,
+    DATA,
+    FRAME_NAMES,
+    HANDSHAKE,
+    HEADER_LENGTH,
+    SEALED_ALERT,
+    foreign_protocol,
+)
 from .limits import Limits
 
 if TYPE_CHECKING:
     from .session import Session
     from .step import HandshakeStep
 
+
+_HANDSHAKE_HEADER: Final = HANDSHAKE << 24
+_HEADER_BEFORE: Final = _HANDSHAKE_HEADER - HEADER_LENGTH
+_HEADER: Final = Struct(">I")
+_pack_header: Final = _HEADER.pack
+_unpack_header: Final = _HEADER.unpack_from
 
 Incoming: TypeAlias = tuple[Any, bytes, int]
 """A message that came in: as its step decodes it, as it enters the transcript, and its frame's size in bytes."""
@@ -32,22 +49,27 @@ class HandshakeStream(ABC):
     """Buffers in both directions and the limits; a subclass gives the framing.
 
     What is received is only buffered, until `read` takes whole frames out of it.
+
+    Attributes:
+        ended: whether the peer's stream has ended.
+        sealed: whether messages are sealed from here on.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.ended = False
-        self._received = bytearray()
+        self.sealed = False
+        self._received = ReceiveBuffer()
         self._to_send: list[bytes] = []
-        self._messages = 0
-        self._bytes = 0
+        self._longest = limits.message + HEADER_LENGTH
+        self._bytes_left = limits.handshake
 
     def feed(self, data: bytes) -> None:
         """Buffer bytes from the peer; `b""` is the end of its stream."""
         if self.ended:
             raise LocalProtocolError("data after the end of the stream")
         if data:
-            self._received += data
+            self._received.feed(data)
         else:
             self.ended = True
 
@@ -63,11 +85,6 @@ class HandshakeStream(ABC):
     def buffered(self) -> int:
         """How many received bytes wait to be read."""
         return len(self._received)
-
-    @property
-    def sealed(self) -> bool:
-        """Whether messages are sealed from here on."""
-        return False
 
     @abstractmethod
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
@@ -92,33 +109,29 @@ class HandshakeStream(ABC):
 
     def peek(self) -> bytes:
         """The received bytes that wait to be read."""
-        return bytes(self._received)
+        received = self._received
+        received.lacks(len(received))
+        return received.data[received.position :]
 
     def take_trailing(self) -> bytes:
         """Take the received bytes that follow the handshake."""
-        data = self.peek()
-        self._received.clear()
-        return data
+        return self._received.take_all()
 
     def forget(self) -> None:
         """The handshake has failed: drop what was received, and the keys."""
         self._received.clear()
 
-    def _count(self, size: int) -> None:
-        self._messages += 1
-        self._bytes += size
-        limits = self.limits
-        if self._messages > limits.messages or self._bytes > limits.handshake:
-            raise InvalidMessage(
-                "the handshake is longer than its limits",
-                expected=f"at most {limits.messages} messages and {limits.handshake} bytes",
-                received=f"message number {self._messages}, {self._bytes} bytes",
-                alert=AlertCode.RECORD_OVERFLOW,
-            )
+    def _over_limits(self) -> InvalidMessage:
+        return InvalidMessage(
+            "the handshake is longer than its limit",
+            expected=f"at most {self.limits.handshake} bytes",
+            received=f"{self.limits.handshake - self._bytes_left}",
+            alert=AlertCode.RECORD_OVERFLOW,
+        )
 
-    def _check_outgoing(self, step: HandshakeStep[Any], size: int, limit: int) -> None:
-        if size > limit:
-            raise LocalProtocolError(f"step {step.name!r} wrote {size} bytes, more than the {limit} of a message")
+
+def _too_long(step: HandshakeStep[Any], length: int, limit: int) -> LocalProtocolError:
+    return LocalProtocolError(f"step {step.name!r} wrote a frame of {length} bytes, over the limit of {limit}")
 
 
 class NautilusStream(HandshakeStream):
@@ -129,11 +142,6 @@ class NautilusStream(HandshakeStream):
         self._writing: TrafficKey | None = None
         self.reading: TrafficKey | None = None
 
-    @property
-    def sealed(self) -> bool:
-        """Whether messages are sealed from here on."""
-        return self._writing is not None
-
     def forget(self) -> None:
         """Drop what was received, and the keys."""
         super().forget()
@@ -143,55 +151,72 @@ class NautilusStream(HandshakeStream):
         """Seal what follows under these keys."""
         self._writing = writing
         self.reading = reading
+        self.sealed = True
 
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Encode, frame, seal where keys are established, and queue."""
         body = step.encode(message)
-        length = len(body)
+        size = len(body)
+        frame = plain = _pack_header(_HANDSHAKE_HEADER + size) + body
         key = self._writing
-        plain_frame = header(HANDSHAKE, length) + body
-        if key is None:
-            self._check_outgoing(step, length, self.limits.message)
-            frame = plain_frame
-        else:
-            self._check_outgoing(step, length + TAG_LENGTH, self.limits.message)
-            head = header(HANDSHAKE, length + TAG_LENGTH)
+        if key is not None:
+            size += TAG_LENGTH
+            head = _pack_header(_HANDSHAKE_HEADER + size)
             frame = head + key.seal(body, head)
-        size = len(frame)
-        self._count(size)
+        size += HEADER_LENGTH
+        if size > self._longest:
+            raise _too_long(step, size, self._longest)
+        left = self._bytes_left = self._bytes_left - size
+        if left < 0:
+            raise self._over_limits()
         self._to_send.append(frame)
-        return plain_frame, size
+        return plain, size
 
     def read(self, step: HandshakeStep[Any]) -> Incoming | None:
         """Take the next frame: a message for `step`, or an alert, which is raised."""
         received = self._received
-        if len(received) < HEADER_LENGTH:
+        data, start = received.data, received.position
+        end = start + HEADER_LENGTH
+        if end > len(data):
+            if received.lacks(HEADER_LENGTH):
+                return None
+            data, start, end = received.data, 0, HEADER_LENGTH
+        (word,) = _unpack_header(data, start)
+        size = word - _HEADER_BEFORE
+        if not HEADER_LENGTH <= size <= self._longest:
+            self._take_alert(data[start:end])
             return None
-        head = bytes(received[:HEADER_LENGTH])
-        kind = head[0]
-        length = int.from_bytes(head[1:], "big")
-        if kind != HANDSHAKE:
-            self._check_alert(head, kind, length)
-        elif length > self.limits.message:
+        body_start, end = end, start + size
+        if end > len(data):
+            if received.lacks(size):
+                return None
+            data, start, body_start, end = received.data, 0, HEADER_LENGTH, size
+        received.position = end
+        left = self._bytes_left = self._bytes_left - size
+        if left < 0:
+            raise self._over_limits()
+        key = self.reading
+        if key is None:
+            return step.decode(data[body_start:end]), data[start:end], size
+        body = key.open(data[body_start:end], data[start:body_start])
+        return step.decode(body), _pack_header(word - TAG_LENGTH) + body, size
+
+    def _take_alert(self, head: bytes) -> None:
+        """The next frame is no handshake message of a legal length: raise what it is, once it is there whole."""
+        kind, length = head[0], int.from_bytes(head[1:], "big")
+        if kind == HANDSHAKE:
             raise InvalidMessage(
                 "a message over the limit",
                 expected=f"at most {self.limits.message} bytes",
                 received=f"a header that announces {length}",
                 alert=AlertCode.RECORD_OVERFLOW,
             )
-        size = HEADER_LENGTH + length
-        if len(received) < size:
-            return None
-        body = bytes(received[HEADER_LENGTH:size])
-        del received[:size]
-        if kind != HANDSHAKE:
-            raise self._alert(kind, head, body)
-        self._count(size)
-        key = self.reading
-        if key is None:
-            return step.decode(body), head + body, size
-        body = key.open(body, head)
-        return step.decode(body), header(HANDSHAKE, len(body)) + body, size
+        self._check_alert(head, kind, length)
+        received = self._received
+        if not received.lacks(HEADER_LENGTH + length):
+            start = received.position + HEADER_LENGTH
+            received.position = start + length
+            raise self._alert(kind, head, received.data[start : start + length])
 
     def _check_alert(self, head: bytes, kind: int, length: int) -> None:
         if kind in (DATA, CONTROL):
@@ -246,28 +271,37 @@ class LengthPrefixedStream(HandshakeStream):
         """Prefix the length and queue."""
         if not isinstance(message, bytes):
             raise LocalProtocolError(f"step {step.name!r} must write bytes, not {type(message).__name__}")
-        self._check_outgoing(step, len(message), min(self.limits.message, self._LONGEST))
-        frame = len(message).to_bytes(self._PREFIX, "big") + message
-        self._count(len(frame))
-        self._to_send.append(frame)
-        return message, len(frame)
+        longest = min(self.limits.message, self._LONGEST)
+        if len(message) > longest:
+            raise _too_long(step, len(message), longest)
+        size = self._PREFIX + len(message)
+        left = self._bytes_left = self._bytes_left - size
+        if left < 0:
+            raise self._over_limits()
+        self._to_send.append(len(message).to_bytes(self._PREFIX, "big") + message)
+        return message, size
 
     def read(self, step: HandshakeStep[Any]) -> Incoming | None:
         """Take the next message."""
         received = self._received
-        if len(received) < self._PREFIX:
+        if received.lacks(self._PREFIX):
             return None
-        size = self._PREFIX + int.from_bytes(received[: self._PREFIX], "big")
-        if size - self._PREFIX > self.limits.message:
+        start = received.position + self._PREFIX
+        length = int.from_bytes(received.data[start - self._PREFIX : start], "big")
+        if length > self.limits.message:
             raise InvalidMessage(
                 "a message over the limit",
                 expected=f"at most {self.limits.message} bytes",
-                received=f"a prefix that announces {size - self._PREFIX}",
+                received=f"a prefix that announces {length}",
                 alert=AlertCode.RECORD_OVERFLOW,
             )
-        if len(received) < size:
+        size = self._PREFIX + length
+        if received.lacks(size):
             return None
-        message = bytes(received[self._PREFIX : size])
-        del received[:size]
-        self._count(size)
+        start = received.position + self._PREFIX
+        received.position = start + length
+        left = self._bytes_left = self._bytes_left - size
+        if left < 0:
+            raise self._over_limits()
+        message = received.data[start : start + length]
         return message, message, size

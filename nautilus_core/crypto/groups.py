@@ -76,7 +76,9 @@ class Group(ABC, Generic[K]):
 
     def _refuse(self, what: str, expected: int, got: bytes) -> NoReturn:
         raise KeyAgreementFailed(
-            f"{what} has the wrong length for {self.name}", expected=f"{expected} bytes", received=f"{len(got)} bytes"
+            f"{what} has the wrong length for {self.name}",
+            expected=f"{expected} bytes",
+            received=f"{len(got)} bytes",
         )
 
 
@@ -86,7 +88,7 @@ class _X25519(Group[X25519PrivateKey]):
     __slots__ = ()
 
     def generate(self, entropy: Entropy) -> tuple[X25519PrivateKey, bytes]:
-        private_key = cast(X25519PrivateKey, entropy.ephemeral_key("X25519"))
+        private_key = cast("X25519PrivateKey", entropy.ephemeral_key("X25519"))
         return private_key, private_key.public_key().public_bytes_raw()
 
     def encapsulate(self, entropy: Entropy, share: bytes) -> tuple[bytes, bytes]:
@@ -119,7 +121,7 @@ class _NistCurve(Group[EllipticCurvePrivateKey]):
         self._curve = curve
 
     def generate(self, entropy: Entropy) -> tuple[EllipticCurvePrivateKey, bytes]:
-        private_key = cast(EllipticCurvePrivateKey, entropy.ephemeral_key(self.name))
+        private_key = cast("EllipticCurvePrivateKey", entropy.ephemeral_key(self.name))
         share = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return private_key, share
 
@@ -152,13 +154,17 @@ class _MLKEM(Group[_MLKEMPrivateKey]):
     __slots__ = ("_public_key_type",)
 
     def __init__(
-        self, name: str, public_key_type: type[MLKEM768PublicKey | MLKEM1024PublicKey], share_length: int, response_length: int
+        self,
+        name: str,
+        public_key_type: type[MLKEM768PublicKey | MLKEM1024PublicKey],
+        share_length: int,
+        response_length: int,
     ) -> None:
         super().__init__(name, share_length, response_length)
         self._public_key_type = public_key_type
 
     def generate(self, entropy: Entropy) -> tuple[_MLKEMPrivateKey, bytes]:
-        private_key = cast(_MLKEMPrivateKey, entropy.ephemeral_key(self.name))
+        private_key = cast("_MLKEMPrivateKey", entropy.ephemeral_key(self.name))
         return private_key, private_key.public_key().public_bytes_raw()
 
     def encapsulate(self, entropy: Entropy, share: bytes) -> tuple[bytes, bytes]:
@@ -186,9 +192,7 @@ class _Hybrid(Group[tuple[A, B]]):
     __slots__ = ("_first", "_second")
 
     def __init__(self, name: str, first: Group[A], second: Group[B]) -> None:
-        super().__init__(
-            name, first.share_length + second.share_length, first.response_length + second.response_length
-        )
+        super().__init__(name, first.share_length + second.share_length, first.response_length + second.response_length)
         self._first = first
         self._second = second
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -25,64 +24,95 @@ _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _LABEL_PREFIX: Final = b"nautilus1 "
 
+Hmac: TypeAlias = Callable[[bytes, bytes], bytes]
 
-@dataclass(frozen=True, slots=True)
+
+def _hmac_over(new: Callable[[bytes], _Hash], block_size: int) -> Hmac:
+    """HMAC (RFC 2104 section 2) of (key, message) over one hash: a closure, because a key schedule calls it 20 times.
+
+    Every key here is as long as the hash's output, which is shorter than its block.
+    """
+
+    def hmac(key: bytes, message: bytes) -> bytes:
+        padded = key.ljust(block_size, b"\0")
+        inner = new(padded.translate(_INNER_PAD) + message).digest()
+        return new(padded.translate(_OUTER_PAD) + inner).digest()
+
+    return hmac
+
+
 class HashFunction:
-    """A hash by name, with its output and block lengths in bytes."""
+    """A hash by name.
 
-    name: str
-    digest_size: int
-    block_size: int
-    new: Callable[[bytes], _Hash]
-    for_hkdf: hashes.HashAlgorithm
+    Attributes:
+        digest_size: of its output, in bytes.
+        new: a running hash that begins with the bytes given.
+        hmac: HMAC of (key, message), for keys as long as the hash's output.
+        empty: the hash of nothing, which RFC 8446 section 7.1 uses as an empty context.
+    """
+
+    __slots__ = ("_for_hkdf", "digest_size", "empty", "hmac", "name", "new")
+
+    def __init__(
+        self, name: str, block_size: int, new: Callable[[bytes], _Hash], for_hkdf: hashes.HashAlgorithm
+    ) -> None:
+        self.name = name
+        self.new = new
+        self.empty = new(b"").digest()
+        self.digest_size = len(self.empty)
+        self.hmac = _hmac_over(new, block_size)
+        self._for_hkdf = for_hkdf
+
+    def __repr__(self) -> str:
+        return self.name
 
     def digest(self, data: bytes) -> bytes:
         """The hash of `data`."""
         return self.new(data).digest()
 
-    def hmac(self, key: bytes, message: bytes) -> bytes:
-        """HMAC (RFC 2104 section 2) of `message`; `key` is at most a block long, as every key here is."""
-        if len(key) > self.block_size:
-            key = self.new(key).digest()
-        key = key.ljust(self.block_size, b"\0")
-        inner = self.new(key.translate(_INNER_PAD) + message).digest()
-        return self.new(key.translate(_OUTER_PAD) + inner).digest()
-
     def expand_label(self, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """HKDF-Expand-Label (RFC 8446 section 7.1) with our prefix in place of "tls13 "; `length` in bytes."""
-        info = _label_head(label, length) + bytes((len(context),)) + context
+        info = _label_head(label, length, len(context)) + context
         if length <= self.digest_size:
             return self.hmac(secret, info + b"\x01")[:length]
-        return HKDFExpand(self.for_hkdf, length, info).derive(secret)
+        return HKDFExpand(self._for_hkdf, length, info).derive(secret)
+
+    def label_info(self, label: bytes, length: int) -> bytes:
+        """What HKDF-Expand-Label without a context feeds to HMAC for one block: a constant, to be made once."""
+        return _label_head(label, length, 0) + b"\x01"
+
+    def derive_secret(self, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
+        """Derive-Secret (RFC 8446 section 7.1); the transcript is given by its hash."""
+        size = self.digest_size
+        return self.hmac(secret, _label_head(label, size, size) + transcript_hash + b"\x01")
 
 
 @lru_cache(maxsize=64)
-def _label_head(label: bytes, length: int) -> bytes:
+def _label_head(label: bytes, length: int, context_length: int) -> bytes:
     full = _LABEL_PREFIX + label
-    return length.to_bytes(2, "big") + bytes((len(full),)) + full
+    return length.to_bytes(2, "big") + bytes((len(full),)) + full + bytes((context_length,))
 
 
-SHA256: Final = HashFunction("SHA256", 32, 64, hashlib.sha256, hashes.SHA256())
-SHA384: Final = HashFunction("SHA384", 48, 128, hashlib.sha384, hashes.SHA384())
+SHA256: Final = HashFunction("SHA256", 64, hashlib.sha256, hashes.SHA256())
+SHA384: Final = HashFunction("SHA384", 128, hashlib.sha384, hashes.SHA384())
 HASHES: Final[Mapping[str, HashFunction]] = MappingProxyType({"SHA256": SHA256, "SHA384": SHA384})
 
 
 class TranscriptHash:
-    """The running hash over all handshake messages (RFC 8446 section 4.4.1): bytes are kept until a hash is selected."""
+    """The running hash over all handshake messages (RFC 8446 section 4.4.1): bytes are kept until a hash is selected.
 
-    __slots__ = ("_early", "_hash", "function")
+    Attributes:
+        update: append one framed handshake message, exactly as it was sent or received, in plaintext.
+        function: the selected hash; None before.
+    """
+
+    __slots__ = ("_early", "_hash", "function", "update")
 
     def __init__(self) -> None:
         self.function: HashFunction | None = None
         self._early: list[bytes] = []
         self._hash: _Hash | None = None
-
-    def update(self, message: bytes) -> None:
-        """Append one framed handshake message, exactly as it was sent or received, in plaintext."""
-        if self._hash is None:
-            self._early.append(message)
-        else:
-            self._hash.update(message)
+        self.update: Callable[[bytes], None] = self._early.append
 
     def select(self, function: HashFunction) -> None:
         """Fix the hash function; what came before enters it now. Happens once."""
@@ -90,6 +120,7 @@ class TranscriptHash:
             raise LocalProtocolError("the transcript's hash is already selected")
         self.function = function
         self._hash = function.new(b"".join(self._early))
+        self.update = self._hash.update
         self._early.clear()
 
     def digest(self) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
@@ -41,19 +41,24 @@ class SignatureScheme(ABC):
         self.name = name
         self.public_length = public_length
 
-    def check_public(self, public_key: bytes) -> None:
-        """Raise `ValueError`, which says why, unless `public_key` is a usable raw public key of this scheme."""
+    def verifier(self, public_key: bytes) -> Callable[[bytes, bytes], bool]:
+        """A function that says of (signature, message) whether it verifies under `public_key`, which is parsed once.
+
+        Raises:
+            ValueError: which says why, unless `public_key` is a usable raw public key of this scheme.
+        """
         if len(public_key) != self.public_length:
             raise ValueError(f"a {self.name} public key has {self.public_length} bytes, not {len(public_key)}")
-        self._verify(public_key, None, b"")
+        verify = self._verifier(public_key)
 
-    def verify(self, public_key: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether `signature` is one over `message`; `ValueError` for a public key that is not usable."""
-        try:
-            self._verify(public_key, signature, message)
-        except InvalidSignature:
-            return False
-        return True
+        def verifies(signature: bytes, message: bytes) -> bool:
+            try:
+                verify(signature, message)
+            except InvalidSignature:
+                return False
+            return True
+
+        return verifies
 
     @abstractmethod
     def generate(self) -> PrivateKey:
@@ -72,11 +77,12 @@ class SignatureScheme(ABC):
         """The signature over `message`."""
 
     @abstractmethod
-    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
-        """Load the key (`ValueError`) and, where there is a signature, verify it (`InvalidSignature`)."""
+    def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
+        """Parse a key of the right length (`ValueError`); the function raises `InvalidSignature`."""
 
 
 _P25519: Final = 2**255 - 19
+_WITHOUT_SIGN: Final = 2**255 - 1
 _SMALL_ORDER_Y: Final = frozenset(
     {
         0,
@@ -90,7 +96,7 @@ _SMALL_ORDER_Y: Final = frozenset(
 
 def _check_ed25519_point(public_key: bytes) -> None:
     """Small-order keys verify one constant signature over anything; RFC 8032 section 5.1.3 refuses y >= p."""
-    y = int.from_bytes(public_key, "little") & (2**255 - 1)
+    y = int.from_bytes(public_key, "little") & _WITHOUT_SIGN
     if y >= _P25519:
         raise ValueError("the Ed25519 public key is not in canonical form")
     if y in _SMALL_ORDER_Y:
@@ -109,16 +115,14 @@ class _Ed25519(SignatureScheme):
         return isinstance(private_key, Ed25519PrivateKey)
 
     def public_bytes(self, private_key: PrivateKey) -> bytes:
-        return cast(Ed25519PrivateKey, private_key).public_key().public_bytes_raw()
+        return cast("Ed25519PrivateKey", private_key).public_key().public_bytes_raw()
 
     def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast(Ed25519PrivateKey, private_key).sign(message)
+        return cast("Ed25519PrivateKey", private_key).sign(message)
 
-    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+    def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         _check_ed25519_point(public_key)
-        key = Ed25519PublicKey.from_public_bytes(public_key)
-        if signature is not None:
-            key.verify(signature, message)
+        return Ed25519PublicKey.from_public_bytes(public_key).verify
 
 
 class _ECDSA(SignatureScheme):
@@ -138,18 +142,17 @@ class _ECDSA(SignatureScheme):
         return isinstance(private_key, EllipticCurvePrivateKey) and private_key.curve.name == self._curve.name
 
     def public_bytes(self, private_key: PrivateKey) -> bytes:
-        public_key = cast(EllipticCurvePrivateKey, private_key).public_key()
+        public_key = cast("EllipticCurvePrivateKey", private_key).public_key()
         return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast(EllipticCurvePrivateKey, private_key).sign(message, self._algorithm)
+        return cast("EllipticCurvePrivateKey", private_key).sign(message, self._algorithm)
 
-    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
+    def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         if public_key[:1] != b"\x04":
             raise ValueError(f"a {self.name} public key is an uncompressed point")
         key = EllipticCurvePublicKey.from_encoded_point(self._curve, public_key)
-        if signature is not None:
-            key.verify(signature, message, self._algorithm)
+        return lambda signature, message: key.verify(signature, message, self._algorithm)
 
 
 class _MLDSA65(SignatureScheme):
@@ -164,15 +167,13 @@ class _MLDSA65(SignatureScheme):
         return isinstance(private_key, MLDSA65PrivateKey)
 
     def public_bytes(self, private_key: PrivateKey) -> bytes:
-        return cast(MLDSA65PrivateKey, private_key).public_key().public_bytes_raw()
+        return cast("MLDSA65PrivateKey", private_key).public_key().public_bytes_raw()
 
     def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast(MLDSA65PrivateKey, private_key).sign(message)
+        return cast("MLDSA65PrivateKey", private_key).sign(message)
 
-    def _verify(self, public_key: bytes, signature: bytes | None, message: bytes) -> None:
-        key = MLDSA65PublicKey.from_public_bytes(public_key)
-        if signature is not None:
-            key.verify(signature, message)
+    def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
+        return MLDSA65PublicKey.from_public_bytes(public_key).verify
 
 
 SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
@@ -187,6 +188,13 @@ SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
     }
 )
 """Every signature scheme by name."""
+
+
+def scheme_named(name: str) -> SignatureScheme:
+    """The scheme called `name`; `ValueError` when there is none."""
+    if name not in SCHEMES:
+        raise ValueError(f"no signature scheme {name!r}; use one of {', '.join(SCHEMES)}")
+    return SCHEMES[name]
 
 
 def scheme_of(private_key: object) -> SignatureScheme:

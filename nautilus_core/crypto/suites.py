@@ -14,7 +14,7 @@ from .hashing import SHA256, SHA384, HashFunction
 TAG_LENGTH: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Aead:
     """An AEAD with a 12-byte nonce and a 16-byte tag; `new` makes its cipher from a key of `key_length` bytes."""
 
@@ -28,14 +28,19 @@ AES_128_GCM: Final = Aead("AES128GCM", 16, AESGCM)
 CHACHA20_POLY1305: Final = Aead("CHACHA20POLY1305", 32, ChaCha20Poly1305)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CipherSuite:
-    """A group for the key agreement (by name), an AEAD for the messages, a hash for transcript and key schedule."""
+    """A group for the key agreement (by name), an AEAD for the messages, a hash for transcript and key schedule.
+
+    `key_info` and `iv_info` are the constants of RFC 8446 section 7.3, made once.
+    """
 
     name: str
     group: str
     aead: Aead
     hash: HashFunction
+    key_info: bytes
+    iv_info: bytes
 
     def __str__(self) -> str:
         return self.name
@@ -44,15 +49,24 @@ class CipherSuite:
 def _all_suites() -> Mapping[str, CipherSuite]:
     groups = ("X25519MLKEM768", "SecP384R1MLKEM1024", "X25519", "P256")
     ciphers = ((AES_256_GCM, SHA384), (CHACHA20_POLY1305, SHA256), (AES_128_GCM, SHA256))
-    suites = (
-        CipherSuite(f"{group}_{aead.name}_{function.name}", group, aead, function)
-        for group in groups
-        for aead, function in ciphers
-    )
-    return MappingProxyType({suite.name: suite for suite in suites})
+    suites: dict[str, CipherSuite] = {}
+    for group in groups:
+        for aead, function in ciphers:
+            name = f"{group}_{aead.name}_{function.name}"
+            key_info, iv_info = function.label_info(b"key", aead.key_length), function.label_info(b"iv", 12)
+            suites[name] = CipherSuite(name, group, aead, function, key_info, iv_info)
+    return MappingProxyType(suites)
 
 
 SUITES: Final = _all_suites()
-"""Every suite by name, in the default order of preference."""
+"""Every suite by name."""
 
-DEFAULT_SUITES: Final = tuple(SUITES)
+DEFAULT_SUITES: Final = (
+    "X25519MLKEM768_AES256GCM_SHA384",
+    "X25519MLKEM768_CHACHA20POLY1305_SHA256",
+    "SecP384R1MLKEM1024_AES256GCM_SHA384",
+    "X25519_AES256GCM_SHA384",
+    "X25519_CHACHA20POLY1305_SHA256",
+    "P256_AES128GCM_SHA256",
+)
+"""What a side offers unless told otherwise, in order of preference: post-quantum hybrids first."""

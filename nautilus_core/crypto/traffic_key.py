@@ -26,11 +26,11 @@ class TrafficKey:
     __slots__ = ("_cipher", "_iv", "_secret", "_suite", "sequence")
 
     def __init__(self, suite: CipherSuite, secret: bytes) -> None:
-        expand = suite.hash.expand_label
+        hmac, aead = suite.hash.hmac, suite.aead
         self._suite = suite
         self._secret = secret
-        self._cipher: AESGCM | ChaCha20Poly1305 = suite.aead.new(expand(secret, b"key", b"", suite.aead.key_length))
-        self._iv = int.from_bytes(expand(secret, b"iv", b"", 12), "big")
+        self._cipher: AESGCM | ChaCha20Poly1305 = aead.new(hmac(secret, suite.key_info)[: aead.key_length])
+        self._iv = int.from_bytes(hmac(secret, suite.iv_info)[:12], "big")
         self.sequence = 0
 
     def __repr__(self) -> str:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
 from ..events import PeerIdentified, Question
-from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Anonymous, Peer, PublicKey, VerifiedPeer, check_peer_id
+from .credentials import (
+    ANONYMOUS_TYPE,
+    RAW_PUBLIC_KEY,
+    Anonymous,
+    Peer,
+    PublicKey,
+    VerifiedPeer,
+    check_peer_id,
+)
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -44,14 +52,15 @@ class _Pinned(TrustPolicy):
         peers = tuple(peers)
         if not peers:
             raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
-        self._peer_ids = frozenset(
-            check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers
-        )
-        if all(isinstance(peer, PublicKey) for peer in peers):
-            used = {peer.scheme for peer in peers if isinstance(peer, PublicKey)}
+        self._keys = frozenset(peer for peer in peers if isinstance(peer, PublicKey))
+        self._peer_ids = frozenset(check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers)
+        if len(self._keys) == len(set(peers)):
+            used = {key.scheme for key in self._keys}
             self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
 
     def authorize(self, peer: Peer, context: Context) -> None:
+        if isinstance(peer, VerifiedPeer) and peer.public_key in self._keys:
+            return
         if peer.peer_id not in self._peer_ids:
             expected = next(iter(self._peer_ids)) if len(self._peer_ids) == 1 else f"one of {len(self._peer_ids)} keys"
             raise AuthenticationFailed(

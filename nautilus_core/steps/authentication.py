@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _CONTEXT: Final = {role: b" " * 64 + f"nautilus/1 {role.value} authentication".encode() + b"\0" for role in Role}
 
+_PEER: Final = Stage.PEER
+
 _MaybeScheme = Annotated[str, Meta(max_length=64)]
 
 
@@ -49,13 +51,17 @@ Proof = ResponderProof | InitiatorProof
 
 
 def signed_content(
-    sender: Role, transcript_hash: bytes, function: HashFunction, credential_type: str, scheme: str, credential: bytes
+    sender: Role,
+    transcript_hash: bytes,
+    function: HashFunction,
+    credential_type: str,
+    scheme: str,
+    credential: bytes,
 ) -> bytes:
     """What `sender` signs: the context of its role, the transcript before, and the hash of what it presents."""
     kind, name = credential_type.encode(), scheme.encode()
-    presented = (
-        bytes((len(kind),)) + kind + bytes((len(name),)) + name + len(credential).to_bytes(3, "big") + credential
-    )
+    length = len(credential).to_bytes(3, "big")
+    presented = b"%c%b%c%b%b%b" % (len(kind), kind, len(name), name, length, credential)
     return _CONTEXT[sender] + transcript_hash + function.digest(presented)
 
 
@@ -67,9 +73,10 @@ class Authentication(MessageStep[Proof]):
 
     def __init__(self, sender: Role, negotiation: SuiteNegotiation) -> None:
         self.sender = sender
-        self.name = f"{sender.value}-authentication"
-        self.message = InitiatorProof if sender is INITIATOR else ResponderProof
-        self.provides = Stage.PEER if sender is INITIATOR else Stage.NOTHING
+        if sender is INITIATOR:
+            self.name, self.message, self.provides = "initiator-authentication", InitiatorProof, _PEER
+        else:
+            self.name, self.message = "responder-authentication", ResponderProof
         self._negotiation = negotiation
         self._peer: Peer | None = None
 
@@ -89,9 +96,7 @@ class Authentication(MessageStep[Proof]):
             raise self._not_accepted(message, trust)
         if message.credential_type == ANONYMOUS_TYPE:
             if message.credential or message.scheme or message.signature:
-                raise InvalidMessage(
-                    "an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER
-                )
+                raise InvalidMessage("an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER)
             self._peer = ANONYMOUS
         else:
             if message.scheme not in trust.schemes:

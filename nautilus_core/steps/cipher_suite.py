@@ -12,7 +12,7 @@ from ..identity.credentials import Anonymous, Identity
 from ..identity.trust import TrustPolicy
 from ..role import INITIATOR, RESPONDER, Stage
 from ..step import Message, MessageStep
-from .fields import GREASE_BYTES, Offer, Offers, check_offers, grease, listed
+from .fields import GREASE_BYTES, Offer, Offers, check_lengths, grease, listed
 from .key_agreement import KeyAgreement, KeyShareRetry, ResponderKeyShare
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ class CipherSuiteExchange(MessageStep[SuiteOffer]):
 
     def read(self, context: Context, message: SuiteOffer) -> None:
         """Keep the offer for `suite`."""
-        check_offers(message.suites, "suites")
-        check_offers(message.schemes, "schemes")
-        check_offers(message.credential_types, "credential types")
+        check_lengths(message.suites + message.schemes + message.credential_types)
         self._negotiation.offered = message
 
 
@@ -135,8 +133,7 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
                 received=repr(message.suite),
                 alert=AlertCode.ILLEGAL_PARAMETER,
             )
-        check_offers(message.schemes, "schemes")
-        check_offers(message.credential_types, "credential types")
+        check_lengths(message.schemes + message.credential_types)
         negotiation.check_identity(message.schemes, message.credential_types)
         negotiation.selected = SUITES[message.suite]
 

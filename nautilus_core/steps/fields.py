@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Annotated, TypeAlias
 
@@ -26,16 +25,19 @@ GREASE_BYTES = 5
 
 def grease(randomness: bytes) -> str:
     """A name that nobody knows, offered so that nobody comes to rely on a closed list (RFC 8701)."""
-    return "grease-" + base64.b32encode(randomness).decode().lower()
+    return "grease-" + randomness.hex()
 
 
-def check_offers(offers: Sequence[str], what: str) -> None:
-    """Refuse an offer over 64 bytes, which only one outside ASCII can be by now, and one made twice."""
-    for offer in offers:
-        if not offer.isascii() and len(offer.encode()) > MAX_OFFER_BYTES:
-            raise InvalidMessage(f"{what}: a name over {MAX_OFFER_BYTES} bytes", alert=AlertCode.ILLEGAL_PARAMETER)
-    if len(set(offers)) != len(offers):
-        raise InvalidMessage(f"{what}: a name that stands twice", alert=AlertCode.ILLEGAL_PARAMETER)
+def check_lengths(offers: Sequence[str]) -> None:
+    """Refuse an offer over 64 bytes, which only one outside ASCII can be once it has been decoded."""
+    if not "".join(offers).isascii() and any(len(offer.encode()) > MAX_OFFER_BYTES for offer in offers):
+        raise InvalidMessage(f"an offer over {MAX_OFFER_BYTES} bytes", alert=AlertCode.ILLEGAL_PARAMETER)
+
+
+def check_distinct(names: Sequence[str], what: str) -> None:
+    """Refuse a name that stands twice."""
+    if len(set(names)) != len(names):
+        raise InvalidMessage(f"{what}: a name stands twice", alert=AlertCode.ILLEGAL_PARAMETER)
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:

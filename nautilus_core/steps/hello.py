@@ -13,9 +13,9 @@ from msgspec import Meta
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
 from ..events import StepSkipped
 from ..role import INITIATOR, RESPONDER, Role, Stage
-from ..step import HandshakeStep, Message, MessageStep
+from ..step import Message, MessageStep
 from ..steplist import AnyStep
-from .fields import GREASE_BYTES, Nonce, Offer, Offers, check_offers, grease, listed
+from .fields import GREASE_BYTES, Nonce, Offer, Offers, check_distinct, check_lengths, grease, listed
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 WIRE_VERSION: Final = 1
 TARGET: Final = "target"
 
+_SAME_PROFILE: Final = "both ends must be made from the same profile, or the step be optional"
+_FOR_EVER: Final = "each end would wait for the other for ever"
+
 _GREASE_VERSIONS: Final = tuple(nibble << 12 | 0xA00 | nibble << 4 | 0xA for nibble in range(16))
 """RFC 8701 section 2: versions that nobody will ever have."""
 
 
-class StepOffer(msgspec.Struct, frozen=True, array_like=True):
+class StepOffer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One step of a list, as it is offered."""
 
     name: Offer
@@ -78,9 +81,9 @@ class HelloExchange:
     hello: Hello | None = None
 
 
-def offer_of(step: AnyStep) -> StepOffer:
-    """How `step` is named in a hello."""
-    return StepOffer(step.name, step.sender, step.protocol_id, step.required)
+def offers_of(steps: Sequence[AnyStep]) -> StepOffers:
+    """How `steps` are named in a hello."""
+    return tuple([StepOffer(step.name, step.sender, step.protocol_id, step.required) for step in steps])
 
 
 class NodeHello(MessageStep[Hello]):
@@ -106,7 +109,7 @@ class NodeHello(MessageStep[Hello]):
             (WIRE_VERSION, _GREASE_VERSIONS[randomness[-1] & 15]),
             protocols,
             randomness[:32],
-            tuple([offer_of(step) for step in context.steps.after(HelloResponse.name)]),
+            offers_of(context.steps.after(HelloResponse.name)),
             tuple(extensions),
         )
         return exchange.hello
@@ -121,9 +124,9 @@ class NodeHello(MessageStep[Hello]):
                 hint="one of the two ends is too old",
                 alert=AlertCode.PROTOCOL_VERSION,
             )
-        check_offers(message.protocols, "protocols")
-        check_offers([name for name, _ in message.extensions], "extensions")
-        check_offers([step.name for step in message.steps], "steps")
+        names = [name for name, _ in message.extensions]
+        check_distinct(names, "extensions")
+        check_lengths([*message.protocols, *names])
         self._exchange.hello = message
 
 
@@ -144,11 +147,9 @@ class HelloResponse(MessageStep[HelloSelection]):
         if hello is None:
             raise InvalidMessage("no hello to respond to", alert=AlertCode.UNEXPECTED_MESSAGE)
         protocol = self._select_protocol(hello.protocols)
-        own_steps = context.steps.after(self.name)
-        running = agree_on_steps(own_steps, hello.steps, protocol)
+        steps = agree_on_steps(offers_of(context.steps.after(self.name)), hello.steps, protocol)
         answers = {**exchange.extensions, TARGET: b""}
         extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
-        steps = tuple([offer_of(step) for step in running])
         nonce = context.entropy.random_bytes(32)
         self._selection = HelloSelection(WIRE_VERSION, protocol, nonce, steps, extensions)
         return self._selection
@@ -165,15 +166,17 @@ class HelloResponse(MessageStep[HelloSelection]):
             raise _not_offered("protocol", repr(message.protocol), own)
         if message.nonce == hello.nonce:
             raise InvalidMessage(
-                "our own nonce came back", hint="this side's messages are reflected to it", alert=AlertCode.ILLEGAL_PARAMETER
+                "our own nonce came back",
+                hint="this side's messages are reflected to it",
+                alert=AlertCode.ILLEGAL_PARAMETER,
             )
         offered = {name for name, _ in hello.extensions}
         names = [name for name, _ in message.extensions]
-        check_offers(names, "extensions")
+        check_distinct(names, "extensions")
         for name in names:
             if name not in offered:
                 raise _not_offered("extension", repr(name), sorted(offered))
-        check_selected_steps(context.steps.after(self.name), message.steps, message.protocol)
+        check_selected_steps(hello.steps, message.steps, message.protocol)
         self._selection = message
 
     def commit(self, context: Context) -> None:
@@ -186,7 +189,7 @@ class HelloResponse(MessageStep[HelloSelection]):
         if context.role is RESPONDER:
             agreed = {name: value for name, value in hello.extensions if name in agreed}
         context.extensions = MappingProxyType(agreed)
-        if len(selection.steps) != len(context.steps.after(self.name)):
+        if len(selection.steps) != len(context.steps) - context.steps.cursor - 1:
             self._remove_others(context, {offer.name for offer in selection.steps})
 
     def _remove_others(self, context: Context, running: set[str]) -> None:
@@ -229,30 +232,36 @@ def _mismatch(message: str, *, expected: str, received: str, hint: str | None = 
     )
 
 
-def agree_on_steps(own: Sequence[AnyStep], offers: Sequence[StepOffer], protocol: str | None) -> list[AnyStep]:
-    """Which of this side's steps run, given the peer's list: those that both have and that fit the protocol.
+def agree_on_steps(own: StepOffers, offered: StepOffers, protocol: str | None) -> StepOffers:
+    """On the responder: which of its steps run, given the initiator's: those that both have and that fit the protocol.
 
     Raises:
         NegotiationFailed: naming the first step that differs in sender or order, or that one side requires and the other
             does not have.
     """
-    remaining = {offer.name: offer for offer in offers}
-    running: list[AnyStep] = []
+    if own == offered and all([step.protocol_id is None for step in own]):
+        return own
+    check_distinct([step.name for step in offered], "steps")
+    remaining = {offer.name: offer for offer in offered}
+    running: list[StepOffer] = []
     for step in own:
         offer = remaining.pop(step.name, None)
-        fits = step.protocol_id is None or step.protocol_id == protocol
         if offer is not None:
             _check_sender(step, offer)
-            if fits and (offer.protocol_id is None or offer.protocol_id == protocol):
+            if _fits(step, protocol) and _fits(offer, protocol):
                 running.append(step)
-                continue
-            _check_not_required(step, offer, protocol)
+            elif step.required or offer.required:
+                raise _mismatch(
+                    f"the required step {step.name!r} does not fit the negotiated protocol",
+                    expected=repr(step.protocol_id or offer.protocol_id),
+                    received=repr(protocol),
+                )
         elif step.required:
             raise _mismatch(
                 f"the peer has no step {step.name!r}, which is required here",
                 expected=f"{step.name!r} from the {step.sender.value}",
-                received=listed([other.name for other in offers], 32),
-                hint="both ends must be made from the same profile, or the step be optional",
+                received=listed([other.name for other in offered], 32),
+                hint=_SAME_PROFILE,
             )
     for offer in remaining.values():
         if offer.required:
@@ -260,19 +269,22 @@ def agree_on_steps(own: Sequence[AnyStep], offers: Sequence[StepOffer], protocol
                 f"the peer requires the step {offer.name!r}, which is not known here",
                 expected=listed([step.name for step in own], 32),
                 received=f"{offer.name!r} from the {offer.sender.value}",
-                hint="both ends must be made from the same profile, or the step be optional",
+                hint=_SAME_PROFILE,
             )
     names = {step.name for step in running}
-    _check_order([step.name for step in running], [offer.name for offer in offers if offer.name in names])
-    return running
+    _check_order([step.name for step in running], [offer.name for offer in offered if offer.name in names])
+    return tuple(running)
 
 
-def check_selected_steps(own: Sequence[AnyStep], selected: Sequence[StepOffer], protocol: str | None) -> None:
+def check_selected_steps(own: StepOffers, selected: StepOffers, protocol: str | None) -> None:
     """On the initiator: every selected step is one of ours, with that sender, in our order, fitting the protocol.
 
     Raises:
         NegotiationFailed: naming the first difference, or a required step that was not selected.
     """
+    if own == selected and all([step.protocol_id is None for step in own]):
+        return
+    check_distinct([step.name for step in selected], "steps")
     mine = {step.name: step for step in own}
     for offer in selected:
         step = mine.get(offer.name)
@@ -283,7 +295,7 @@ def check_selected_steps(own: Sequence[AnyStep], selected: Sequence[StepOffer], 
                 received=repr(offer.name),
             )
         _check_sender(step, offer)
-        if step.protocol_id is not None and step.protocol_id != protocol:
+        if not _fits(step, protocol):
             raise _mismatch(
                 f"the responder selected the step {offer.name!r}, which does not fit the protocol",
                 expected=f"the protocol {step.protocol_id!r}",
@@ -298,36 +310,30 @@ def check_selected_steps(own: Sequence[AnyStep], selected: Sequence[StepOffer], 
                 f"the responder will not run the required step {step.name!r}",
                 expected=repr(step.name),
                 received=listed(chosen, 32),
+                hint=_SAME_PROFILE,
             )
 
 
-def _check_sender(step: HandshakeStep[object], offer: StepOffer) -> None:
+def _fits(step: StepOffer, protocol: str | None) -> bool:
+    return step.protocol_id is None or step.protocol_id == protocol
+
+
+def _check_sender(step: StepOffer, offer: StepOffer) -> None:
     if step.sender is not offer.sender:
         raise _mismatch(
             f"the two ends disagree on who sends {step.name!r}",
             expected=f"the {step.sender.value}",
             received=f"the {offer.sender.value}",
-            hint="each end would wait for the other for ever",
-        )
-
-
-def _check_not_required(step: HandshakeStep[object], offer: StepOffer, protocol: str | None) -> None:
-    if step.required or offer.required:
-        raise _mismatch(
-            f"the required step {step.name!r} does not fit the negotiated protocol",
-            expected=repr(step.protocol_id or offer.protocol_id),
-            received=repr(protocol),
+            hint=_FOR_EVER,
         )
 
 
 def _check_order(own: Sequence[str], theirs: Sequence[str]) -> None:
-    for mine, other in zip(own, theirs, strict=False):
+    for mine, other in zip(own, theirs, strict=True):
         if mine != other:
             raise _mismatch(
                 "the two ends have the same steps in different orders",
                 expected=repr(mine),
                 received=repr(other),
-                hint="each end would wait for the other for ever",
+                hint=_FOR_EVER,
             )
-    if len(own) != len(theirs):
-        raise InvalidMessage("steps: a name that stands twice", alert=AlertCode.ILLEGAL_PARAMETER)

@@ -59,7 +59,7 @@ class KeyAgreement:
     def receive(self, name: str | None, share: bytes) -> None:
         """On the responder: the initiator's share. A share in an unknown group is left to the retry."""
         self.guess = name
-        if name in GROUPS:
+        if name is not None and name in GROUPS:
             GROUPS[name].check_share(share)
         self._share = share
 

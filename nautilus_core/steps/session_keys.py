@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..channel import SecureChannel
 from ..crypto.key_schedule import KeySchedule
@@ -31,6 +31,9 @@ class InitiatorFinished(Message, frozen=True, tag="initiator-finished"):
     mac: Mac
 
 
+_KEYS: Final = Stage.KEYS
+_SESSION: Final = Stage.SESSION
+
 Finished = ResponderFinished | InitiatorFinished
 
 
@@ -41,10 +44,10 @@ class SessionKeyDerivation(MessageStep[Finished]):
 
     def __init__(self, sender: Role, limits: Limits) -> None:
         self.sender = sender
-        self.name = f"{sender.value}-finished"
-        self.message = InitiatorFinished if sender is INITIATOR else ResponderFinished
-        self.needs = Stage.PEER if sender is INITIATOR else Stage.KEYS
-        self.provides = Stage.SESSION if sender is INITIATOR else Stage.NOTHING
+        if sender is INITIATOR:
+            self.name, self.message, self.provides = "initiator-finished", InitiatorFinished, _SESSION
+        else:
+            self.name, self.message, self.needs = "responder-finished", ResponderFinished, _KEYS
         self._limits = limits
 
     def write(self, context: Context) -> Finished:

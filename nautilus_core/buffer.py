@@ -1,0 +1,64 @@
+"""A receive buffer whose cost is linear in the bytes, however they are cut. It knows that frames have lengths, no more."""
+
+from __future__ import annotations
+
+
+class ReceiveBuffer:
+    """Received bytes, until they are taken as whole frames.
+
+    Frames that come many at a time are sliced out of `data`. Pieces that come while a frame is unfinished are kept apart
+    and joined once the frame, or its header, is whole: one that comes byte by byte is copied a fixed number of times.
+
+    Attributes:
+        data: where frames are read from.
+        position: the place in `data` of the next frame.
+    """
+
+    __slots__ = ("_needed", "_pending", "_pieces", "data", "position")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.position = 0
+        self._pieces: list[bytes] = []
+        self._pending = 0
+        self._needed = 0
+
+    def __len__(self) -> int:
+        return len(self.data) - self.position + self._pending
+
+    def feed(self, piece: bytes) -> None:
+        """Append bytes."""
+        if self.position == len(self.data):
+            self.data = piece
+            self.position = 0
+        else:
+            self._pieces.append(piece)
+            self._pending += len(piece)
+
+    def lacks(self, needed: int) -> bool:
+        """Whether fewer than `needed` bytes wait; else they all stand in `data` from `position` on.
+
+        Call it when `data` alone is too short.
+        """
+        if len(self) < needed:
+            return True
+        if self._pieces:
+            self.data = b"".join((self.data[self.position :], *self._pieces))
+            self.position = 0
+            self._pieces.clear()
+            self._pending = 0
+        return False
+
+    def take_all(self) -> bytes:
+        """Take everything."""
+        self.lacks(0)
+        data = self.data[self.position :]
+        self.clear()
+        return data
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.data = b""
+        self.position = 0
+        self._pieces.clear()
+        self._pending = 0
