@@ -130,7 +130,7 @@ class Context:
 
     def publish(self, value: Any) -> None:
         """Leave `value` as this step's result: `session.results[step.name]`."""
-        self._published[self.steps.ordered[self.steps.cursor].name] = value
+        self._published[self.steps.current.name] = value
 
     def forget(self) -> None:
         """The engine's, after a failure: there are no keys and there is no session."""

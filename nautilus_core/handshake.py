@@ -301,7 +301,7 @@ class Handshake:
             generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
-            step = self.steps.ordered[self.steps.cursor]
+            step = self.steps.current
             if suspended.incoming is None:
                 self._completed(step, self.role, *self._stream.write(step, stop.value))
             else:
@@ -395,8 +395,7 @@ class Handshake:
         self._context.forget()
 
     def _where(self) -> str:
-        position = max(self.steps.cursor, 0)
-        return self.steps.ordered[position].name if position < len(self.steps) else "done"
+        return self.steps.current.name
 
     def _check_failed(self) -> None:
         if self._error is not None:

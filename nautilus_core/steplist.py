@@ -95,6 +95,11 @@ class StepList:
         self._apply([*self._steps[:position], new, *self._steps[position + 1 :]], new)
 
     @property
+    def current(self) -> AnyStep:
+        """The running step; the first before the start, the last after the end."""
+        return self._steps[min(max(self.cursor, 0), len(self._steps) - 1)]
+
+    @property
     def ordered(self) -> Sequence[AnyStep]:
         """The steps as a sequence, which follows all edits."""
         return self._steps
@@ -105,8 +110,7 @@ class StepList:
 
     def _ahead(self, position: int) -> int:
         if position <= self.cursor:
-            running = self._steps[self.cursor].name
-            raise LocalProtocolError(f"only what stands after the running step {running!r} can be edited")
+            raise LocalProtocolError(f"only what stands after the running step {self.current.name!r} can be edited")
         return position
 
     def _apply(self, steps: list[AnyStep], added: AnyStep | None = None) -> None:

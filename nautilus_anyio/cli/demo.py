@@ -1,0 +1,134 @@
+"""`nautilus demo`: both ends on loopback, for real: the ladder as it happens, then data with a checksum on both sides."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import time
+from typing import Any, Final
+
+import anyio
+from anyio.abc import SocketAttribute
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from nautilus_core import Identity, Profile, profiles, trust
+
+from ..connect import connect
+from ..listen import serve
+from ..stream import SecureStream
+from .ladder import Ladder
+from .options import add_backend
+
+_BLOCK: Final = 1 << 20
+_PROTOCOL: Final = "nautilus/demo/1"
+
+
+def add_command(commands: Any) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "demo",
+        help="both ends on this machine: watch a handshake, then move data",
+        description="Run both ends on loopback: draw the handshake as it happens, then move data and compare checksums.",
+    )
+    parser.add_argument("--size", type=int, default=64, metavar="MIB", help="how much data (default: 64 MiB)")
+    parser.add_argument(
+        "--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable, best first"
+    )
+    add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration; the exit code says whether the checksums agree."""
+    if options.size < 1:
+        raise ValueError("--size is at least 1")
+    return anyio.run(_demo, options, backend=options.backend)
+
+
+async def _demo(options: argparse.Namespace) -> int:
+    console = Console(highlight=False)
+    initiator, responder = Identity.generate(), Identity.generate()
+    for name, identity in (("initiator", initiator), ("responder", responder)):
+        words = identity.public.words.split()
+        console.print(f"{name}  [bold]{identity.peer_id}[/]")
+        console.print(f"           [dim]{' '.join(words[:8])}[/]\n           [dim]{' '.join(words[8:])}[/]", soft_wrap=True)
+    console.print()
+    suites: dict[str, Any] = {"suites": options.suite} if options.suite else {}
+    ours = profiles.nautilus(
+        identity=initiator, trust=trust.pinned(responder.public), protocols=[_PROTOCOL], target="demo", **suites
+    )
+    theirs = profiles.nautilus(
+        identity=responder, trust=trust.pinned(initiator.public), protocols=[_PROTOCOL], **suites
+    )
+    return await _run_both(console, ours, theirs, options.size * _BLOCK)
+
+
+async def _run_both(console: Console, ours: Profile, theirs: Profile, size: int) -> int:
+    responder_side = _Responder()
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(serve, listener, responder_side.handle, theirs)
+        ladder = Ladder(console)
+        async with await connect("127.0.0.1", port, ours, on_event=ladder) as stream:
+            ladder.finish()
+            _describe(console, stream)
+            digest, seconds = await _send(console, stream, size)
+            answer = b""
+            async for data in stream:
+                answer += data
+        tasks.cancel_scope.cancel()
+    same_binding = responder_side.channel_binding == stream.session.channel_binding
+    console.print(f"sent      sha256 {digest.hex()}", soft_wrap=True)
+    console.print(f"received  sha256 {answer.hex()}", soft_wrap=True)
+    console.print(
+        f"{size / _BLOCK:.0f} MiB in {seconds:.2f} s: {size / _BLOCK / seconds:,.0f} MiB/s, sealed and opened"
+    )
+    if answer != digest or not same_binding:
+        console.print("[bold red]the two sides differ[/]")
+        return 1
+    console.print("[bold green]both sides agree[/]")
+    return 0
+
+
+def _describe(console: Console, stream: SecureStream) -> None:
+    session = stream.session
+    console.print()
+    console.print(f"suite            {session.suite}")
+    console.print(f"protocol         {session.protocol}")
+    console.print(f"peer             {session.peer.peer_id}", soft_wrap=True)
+    console.print(f"channel binding  {session.channel_binding.hex()}", soft_wrap=True)
+    console.print()
+
+
+async def _send(console: Console, stream: SecureStream, size: int) -> tuple[bytes, float]:
+    """Send `size` random bytes and end the direction; returns their SHA-256 and the seconds that it took."""
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    checksum = hashlib.sha256()
+    block = os.urandom(_BLOCK)
+    start = time.perf_counter()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("sending", total=size)
+        for number in range(size // _BLOCK):
+            data = number.to_bytes(8, "big") + block[8:]
+            checksum.update(data)
+            await stream.send(data)
+            progress.advance(task, len(data))
+        await stream.send_eof()
+    return checksum.digest(), time.perf_counter() - start
+
+
+class _Responder:
+    """The responder's application: it hashes all that it gets and answers with the digest."""
+
+    channel_binding = b""
+
+    async def handle(self, stream: SecureStream) -> None:
+        self.channel_binding = stream.session.channel_binding
+        checksum = hashlib.sha256()
+        async for data in stream:
+            checksum.update(data)
+        await stream.send(checksum.digest())
+        await stream.send_eof()

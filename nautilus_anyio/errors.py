@@ -1,0 +1,25 @@
+"""What the binding adds to the core's errors: a transport that fails. Nothing here decides when to raise."""
+
+from __future__ import annotations
+
+from anyio import BrokenResourceError
+
+from nautilus_core import HandshakeError
+
+
+class TransportFailed(HandshakeError):
+    """The byte stream below could not be opened, or broke: refused, reset, unreachable."""
+
+    retryable = True
+
+
+class ChannelFailed(BrokenResourceError):
+    """The secure stream broke: the peer gave up, the stream below did, or what came was not authentic.
+
+    Attributes:
+        error: the core's error, which says what was expected, what came, and a hint.
+    """
+
+    def __init__(self, error: HandshakeError) -> None:
+        super().__init__(str(error))
+        self.error = error

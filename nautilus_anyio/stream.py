@@ -1,0 +1,246 @@
+"""`SecureStream`: an AnyIO byte stream over a secure channel. It moves bytes; records and keys are the channel's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from anyio import (
+    BrokenResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    Lock,
+    ResourceGuard,
+    TypedAttributeSet,
+    aclose_forcefully,
+    move_on_after,
+    typed_attribute,
+)
+from anyio.abc import ByteStream
+
+from nautilus_core import (
+    DataReceived,
+    Event,
+    HandshakeError,
+    LocalProtocolError,
+    PeerAborted,
+    PeerClosed,
+    SecureChannel,
+    Session,
+    Signal,
+)
+from nautilus_core.identity.credentials import Peer
+
+from .errors import ChannelFailed
+
+_RECEIVE_SIZE: Final = 262_144
+_RECORDS_AT_ONCE: Final = 4
+_CLOSE_GRACE: Final = 2.0
+_DRAIN_LIMIT: Final = 4 * 1024 * 1024
+
+
+class SecureAttribute(TypedAttributeSet):
+    """What a `SecureStream` knows, as AnyIO's typed attributes; those of the stream below are there as well."""
+
+    peer: Peer = typed_attribute()
+    """The verified peer, or `ANONYMOUS`."""
+    protocol: str | None = typed_attribute()
+    """The application protocol id."""
+    suite: str = typed_attribute()
+    """The name of the cipher suite."""
+    session: Session = typed_attribute()
+    """The whole session."""
+    channel_binding: bytes = typed_attribute()
+    """32 bytes that name this session, equal on both ends."""
+
+
+class SecureStream(ByteStream):
+    """A byte stream whose data is sealed. Made by `connect`, `handshake` and `serve`.
+
+    One task may send while another receives; two at once in the same direction take turns when they send, and are an
+    error (`BusyResourceError`) when they receive. A send that is cancelled leaves a record half written: the stream is
+    broken then, and closed; no key is used again for other data.
+
+    Raises:
+        ChannelFailed: from `send` and `receive`: the peer gave up, the stream below broke, or what came is not authentic.
+            It is a `BrokenResourceError`, as AnyIO's users expect.
+    """
+
+    def __init__(self, transport: ByteStream, session: Session, channel: SecureChannel) -> None:
+        self._transport = transport
+        self._session = session
+        self._channel = channel
+        self._records: deque[bytes | memoryview] = deque()
+        self._sending = Lock()
+        self._receiving = ResourceGuard("receiving from")
+        self._failure: HandshakeError | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<SecureStream {self._session!r}>"
+
+    @property
+    def session(self) -> Session:
+        """What the handshake agreed on."""
+        return self._session
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the responder has accepted us; always so unless `wait_for_accept=False`."""
+        return self._channel.confirmed
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """The typed attributes: see `SecureAttribute`."""
+        session = self._session
+        return {
+            **self._transport.extra_attributes,
+            SecureAttribute.peer: lambda: session.peer,
+            SecureAttribute.protocol: lambda: session.protocol,
+            SecureAttribute.suite: lambda: session.suite,
+            SecureAttribute.session: lambda: session,
+            SecureAttribute.channel_binding: lambda: session.channel_binding,
+        }
+
+    async def send(self, item: bytes) -> None:
+        """Send all of `item`."""
+        async with self._sending:
+            view = memoryview(item)
+            size = _RECORDS_AT_ONCE * self._channel.max_payload
+            for start in range(0, len(view), size):
+                with self._sealing():
+                    self._channel.send_data(view[start : start + size])
+                await self._flush()
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        """The next bytes, at least one and at most `max_bytes`; `EndOfStream` once the peer has closed its direction."""
+        if max_bytes < 1:
+            raise ValueError("max_bytes is at least 1")
+        with self._receiving:
+            while not self._records:
+                event = await self._next_event()
+                if isinstance(event, DataReceived):
+                    self._records.extend(event.records)
+                elif isinstance(event, PeerClosed):
+                    raise EndOfStream
+            data = self._records.popleft()
+            if len(data) > max_bytes:
+                rest = memoryview(data)
+                self._records.appendleft(rest[max_bytes:])
+                data = rest[:max_bytes]
+            return data if isinstance(data, bytes) else bytes(data)
+
+    async def update_keys(self, *, ask_peer: bool = False) -> None:
+        """Change to the next traffic key of this direction now; with `ask_peer`, the peer does at its next send."""
+        async with self._sending:
+            with self._sealing():
+                self._channel.update_keys(ask_peer=ask_peer)
+            await self._flush()
+
+    async def send_eof(self) -> None:
+        """Say, authentically, that this end sends no more; receiving goes on. A second call does nothing."""
+        async with self._sending:
+            with self._sealing():
+                self._channel.close()
+            await self._flush()
+
+    async def wait_accepted(self) -> None:
+        """Wait until the responder has accepted us; raises `ChannelFailed` when it has not. Before any `receive`."""
+        with self._receiving:
+            while not self._channel.confirmed:
+                await self._next_event()
+
+    async def aclose(self) -> None:
+        """Close both directions: say so to the peer, then close the stream below. Never waits longer than two seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._failure is None:
+                with move_on_after(_CLOSE_GRACE):
+                    async with self._sending:
+                        self._channel.close()
+                        await self._transport.send(bytes(self._channel.data_to_send()))
+        except (HandshakeError, LocalProtocolError, BrokenResourceError, ClosedResourceError):
+            pass  # it was broken already: there is nobody to say it to
+        except BaseException:
+            await aclose_forcefully(self._transport)
+            raise
+        await self._transport.aclose()
+
+    # ------------------------------------------------------------------ the pump
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedResourceError
+        if self._failure is not None:
+            raise ChannelFailed(self._failure) from self._failure
+
+    @contextmanager
+    def _sealing(self) -> Iterator[None]:
+        """Let the channel seal something."""
+        self._check_open()
+        try:
+            yield
+        except LocalProtocolError as error:
+            raise ClosedResourceError("send_eof() was called: this direction is closed") from error
+
+    async def _flush(self) -> None:
+        """Send what is sealed. A record that is not sent whole breaks the stream: its nonce is not used again."""
+        try:
+            while data := self._channel.data_to_send():
+                await self._transport.send(cast("bytes", data))
+        except (BrokenResourceError, ClosedResourceError) as error:
+            raise self._failed(PeerAborted("the stream below broke", step="channel")) from error
+        except BaseException:
+            self._failed(PeerAborted("a send was cancelled half way", step="channel"))
+            await aclose_forcefully(self._transport)
+            raise
+
+    async def _next_event(self) -> Event:
+        """What the channel makes of what comes in. A key update that the peer asks for leaves with the next send."""
+        while True:
+            self._check_open()
+            try:
+                event = self._channel.next_event()
+            except HandshakeError as error:
+                failure = self._failed(error)
+                if not self._sending.locked():
+                    await last_words(self._transport, self._channel.data_to_send())
+                raise failure from error
+            if not isinstance(event, Signal):
+                return event
+            self._channel.receive_data(await self._receive())
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self._transport.receive(_RECEIVE_SIZE)
+        except EndOfStream:
+            return b""
+        except (BrokenResourceError, ClosedResourceError) as error:
+            self._check_open()
+            raise self._failed(PeerAborted("the stream below broke", step="channel")) from error
+
+    def _failed(self, error: HandshakeError) -> ChannelFailed:
+        self._failure = self._failure or error
+        return ChannelFailed(self._failure)
+
+
+async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = 1.0) -> None:
+    """Send an alert so that it arrives: half-close, drain what still comes, briefly, and close.
+
+    Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
+    """
+    with move_on_after(grace, shield=True):
+        try:
+            if data:
+                await transport.send(bytes(data))
+            await transport.send_eof()
+            drained = 0
+            while drained < _DRAIN_LIMIT:
+                drained += len(await transport.receive(_RECEIVE_SIZE))
+        except (EndOfStream, BrokenResourceError, ClosedResourceError, NotImplementedError):
+            pass
+    await aclose_forcefully(transport)
