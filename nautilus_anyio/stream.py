@@ -241,6 +241,6 @@ async def last_words(transport: ByteStream, data: bytes | bytearray, grace: floa
             drained = 0
             while drained < _DRAIN_LIMIT:
                 drained += len(await transport.receive(_RECEIVE_SIZE))
-        except (EndOfStream, BrokenResourceError, ClosedResourceError, NotImplementedError):
+        except (EndOfStream, BrokenResourceError, ClosedResourceError, NotImplementedError, OSError):
             pass
     await aclose_forcefully(transport)

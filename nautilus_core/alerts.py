@@ -25,6 +25,12 @@ class _Alert(msgspec.Struct, frozen=True, array_like=True):
 _decode: Final = msgspec.msgpack.Decoder(_Alert).decode
 
 
+def check_retry_after(retry_after: int | None) -> None:
+    """Raise `ValueError` for a `retry_after` that an alert cannot carry."""
+    if retry_after is not None and not 0 <= retry_after <= MAX_RETRY_AFTER:
+        raise ValueError(f"retry_after is 0 to {MAX_RETRY_AFTER} seconds")
+
+
 def frame(code: int, retry_after: int | None, key: TrafficKey | None) -> bytes:
     """The frame of an alert, sealed where there is a `key`; `retry_after` in seconds."""
     body = msgspec.msgpack.encode(_Alert(code, retry_after))

@@ -219,6 +219,7 @@ class SecureChannel:
     def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
         """End the channel at once, telling the peer `code` (an `AlertCode` or 256 to 65535); `reason` stays here."""
         self._check_failed()
+        alerts.check_retry_after(retry_after)
         self._fail(HandshakeError(f"aborted by the application: {reason}", alert=code, step=STEP), retry_after)
 
     def data_to_send(self) -> bytes | bytearray:

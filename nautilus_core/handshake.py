@@ -15,6 +15,7 @@ from enum import Enum
 from types import GeneratorType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from .alerts import check_retry_after
 from .context import Context
 from .crypto.entropy import SYSTEM_ENTROPY, Entropy
 from .crypto.hashing import TranscriptHash
@@ -207,15 +208,16 @@ class Handshake:
         Args:
             reason: for this side's error.
             code: `USER_CANCELED`, `BUSY`, `INTERNAL_ERROR`, or an application's own, 256 to 65535.
-            retry_after: seconds after which the peer may try again.
+            retry_after: seconds after which the peer may try again; at most a day.
 
         Raises:
             LocalProtocolError: the handshake is complete: abort its channel.
-            ValueError: for another code.
+            ValueError: for another code, or a `retry_after` out of range.
         """
         self._check_failed()
         if self._state is _COMPLETED:
             raise LocalProtocolError("the handshake is complete: abort its channel instead")
+        check_retry_after(retry_after)
         error = HandshakeError(f"aborted by the application: {reason}", alert=code)
         self._fail(error, retry_after)
 

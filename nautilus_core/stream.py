@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_HEADER: Final = HANDSHAKE << 24
 _HEADER_BEFORE: Final = _HANDSHAKE_HEADER - HEADER_LENGTH
+_SEALED_OVERHEAD: Final = HEADER_LENGTH + TAG_LENGTH
 _HEADER: Final = Struct(">I")
 _pack_header: Final = _HEADER.pack
 _unpack_header: Final = _HEADER.unpack_from
@@ -156,19 +157,17 @@ class NautilusStream(HandshakeStream):
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Encode, frame, seal where keys are established, and queue."""
         body = step.encode(message)
-        size = len(body)
-        frame = plain = _pack_header(_HANDSHAKE_HEADER + size) + body
         key = self._writing
-        if key is not None:
-            size += TAG_LENGTH
-            head = _pack_header(_HANDSHAKE_HEADER + size)
-            frame = head + key.seal(body, head)
-        size += HEADER_LENGTH
+        size = len(body) + (HEADER_LENGTH if key is None else _SEALED_OVERHEAD)
         if size > self._longest:
             raise _too_long(step, size, self._longest)
         left = self._bytes_left = self._bytes_left - size
         if left < 0:
             raise self._over_limits()
+        frame = plain = _pack_header(_HANDSHAKE_HEADER + len(body)) + body
+        if key is not None:
+            head = _pack_header(_HEADER_BEFORE + size)
+            frame = head + key.seal(body, head)
         self._to_send.append(frame)
         return plain, size
 

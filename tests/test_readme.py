@@ -22,7 +22,9 @@ def test_there_are_three_ways_of_use() -> None:
     assert len(PROGRAMS) == len(EXPECTED) == 3
 
 
-@pytest.mark.parametrize(("program", "expected"), zip(PROGRAMS, EXPECTED, strict=True), ids=["core", "anyio", "tests"])
+@pytest.mark.parametrize(
+    ("program", "expected"), list(zip(PROGRAMS, EXPECTED, strict=True)), ids=["core", "anyio", "tests"]
+)
 def test_program_runs_as_it_stands(program: str, expected: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""

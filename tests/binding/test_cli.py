@@ -1,0 +1,160 @@
+"""The command, as a person runs it: real processes, real sockets, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nautilus_core import Identity
+
+NAUTILUS = [sys.executable, "-m", "nautilus_anyio"]
+
+
+def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [*NAUTILUS, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+
+
+def free_port() -> int:
+    """A port on which nobody listens just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start_listener(port: int, *arguments: str | Path, **files: object) -> subprocess.Popen[bytes]:
+    """`nautilus listen` in a process of its own, once it says that it listens."""
+    command = [*NAUTILUS, "listen", str(port), *map(str, arguments)]
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, stderr=subprocess.PIPE, **files)  # type: ignore[call-overload]
+    if process.stderr is None or b"listening" not in process.stderr.readline():
+        raise RuntimeError("the listener did not start")
+    return process
+
+
+@pytest.mark.parametrize("scheme", ["ed25519", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ml-dsa-65"])
+def test_keygen_writes_a_private_file_and_shows_the_fingerprint(tmp_path: Path, scheme: str) -> None:
+    file = tmp_path / "identity.pem"
+    done = run("keygen", file, "--scheme", scheme)
+    identity = Identity.from_pem(file.read_bytes())
+    assert done.stdout.splitlines() == [identity.peer_id, identity.public.words]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert identity.scheme == scheme
+
+
+def test_keygen_never_overwrites(tmp_path: Path) -> None:
+    file = tmp_path / "identity.pem"
+    file.write_text("precious")
+    done = run("keygen", file)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert file.read_text() == "precious"
+
+
+def test_keygen_with_a_passphrase(tmp_path: Path) -> None:
+    file, secret = tmp_path / "identity.pem", tmp_path / "passphrase"
+    secret.write_text("correct horse\n")
+    assert run("keygen", file, "--passphrase-file", secret).returncode == 0
+    assert b"ENCRYPTED" in file.read_bytes()
+    assert Identity.from_pem(file.read_bytes(), b"correct horse").scheme == "ed25519"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_listen_and_connect_carry_files_both_ways(tmp_path: Path, backend: str) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.write_bytes(os.urandom(5_000_000))
+    theirs.write_bytes(os.urandom(3_000_000))
+    node, gateway = tmp_path / "node.pem", tmp_path / "gateway.pem"
+    node_id, gateway_id = (run("keygen", file).stdout.split()[0] for file in (node, gateway))
+    port = free_port()
+    got_here, got_there = tmp_path / "got-here", tmp_path / "got-there"
+    with theirs.open("rb") as source, got_there.open("wb") as sink:
+        listener = start_listener(
+            port, "--identity", gateway, "--trust", f"pinned:{node_id}", "--backend", backend, stdin=source, stdout=sink
+        )
+        with ours.open("rb") as source_here, got_here.open("wb") as sink_here:
+            command = [*NAUTILUS, "connect", f"127.0.0.1:{port}", "--identity", node, "--backend", backend]
+            done = subprocess.run(
+                [*map(str, command), "--trust", f"pinned:{gateway_id}"],
+                stdin=source_here,
+                stdout=sink_here,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        assert listener.wait(timeout=30) == 0
+        if listener.stderr is not None:
+            listener.stderr.close()
+    assert hashlib.sha256(got_there.read_bytes()).digest() == hashlib.sha256(ours.read_bytes()).digest()
+    assert hashlib.sha256(got_here.read_bytes()).digest() == hashlib.sha256(theirs.read_bytes()).digest()
+
+
+def test_a_listener_that_is_killed_leaves_no_clean_end(tmp_path: Path) -> None:
+    port = free_port()
+    listener = start_listener(port, "--trust", "anyone", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = [*NAUTILUS, "connect", f"127.0.0.1:{port}", "--trust", "anyone"]
+    connected = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert connected.stderr is not None
+    assert b"connected" in connected.stderr.readline()
+    listener.kill()
+    listener.communicate()
+    _, complaint = connected.communicate(timeout=30)
+    assert connected.returncode == 3
+    assert b"Traceback" not in complaint
+    assert complaint.count(b"\n") == 1
+
+
+def test_the_wrong_key_is_refused_on_one_line(tmp_path: Path) -> None:
+    stranger = Identity.generate().peer_id
+    port = free_port()
+    listener = start_listener(port, "--trust", "anyone", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    done = run("connect", f"127.0.0.1:{port}", "--trust", f"pinned:{stranger}")
+    listener.kill()
+    listener.communicate()
+    assert done.returncode == 3
+    assert "not a pinned one" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["connect", "127.0.0.1:1", "--trust", "anyone"], 4, "no connection to 127.0.0.1 port 1"),
+        (["connect", "127.0.0.1:1", "--trust", "nobody"], 2, "no trust policy 'nobody'"),
+        (["connect", "127.0.0.1:1", "--trust", "pinned:key:short"], 2, "is no peer id"),
+        (["connect", "127.0.0.1:1", "--suite", "ROT13"], 2, "no suite 'ROT13'"),
+        (["connect", "127.0.0.1:1", "--identity", "/nonexistent"], 1, "No such file"),
+        (["connect", "somewhere"], 2, "is no address"),
+        ([], 2, "usage"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], code: int, complaint: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_demo_draws_the_ladder_and_both_checksums_agree(backend: str) -> None:
+    done = run("demo", "--size", "2", "--backend", backend)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for step in ("hello", "suite", "responder-key-share", "responder-authentication", "initiator-finished", "accept"):
+        assert f" {step} " in done.stdout
+    assert done.stdout.index("responder-key-share") < done.stdout.index("sealed from here on")
+    assert re.search(r"flight 1: [\d,]+ bytes, [\d.]+ ms", done.stdout)
+    digests = re.findall(r"sha256 ([0-9a-f]{64})", done.stdout)
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+    assert "both sides agree" in done.stdout

@@ -1,0 +1,207 @@
+"""`SecureStream` over real sockets on loopback, on both event loops."""
+
+from __future__ import annotations
+
+import os
+
+import anyio
+import pytest
+from anyio.abc import ByteStream, SocketAttribute
+
+from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect, handshake
+from nautilus_core import INITIATOR, RESPONDER, HandshakeError, Session
+
+from .helpers import ALICE, BOB, initiator, listening, responder
+
+pytestmark = pytest.mark.anyio
+
+
+async def raw_pair() -> tuple[ByteStream, ByteStream]:
+    """Two connected TCP streams."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    accepted: list[ByteStream] = []
+    ready = anyio.Event()
+
+    async def accept(stream: ByteStream) -> None:
+        accepted.append(stream)
+        ready.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, accept)
+        outgoing = await anyio.connect_tcp("127.0.0.1", listener.extra(SocketAttribute.local_port))
+        await ready.wait()
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+    return outgoing, accepted[0]
+
+
+async def secure_pair() -> tuple[SecureStream, SecureStream, ByteStream, ByteStream]:
+    """Two ends after their handshake, and the streams below them."""
+    here, there = await raw_pair()
+    made: dict[str, SecureStream] = {}
+
+    async def respond() -> None:
+        made["responder"] = await handshake(there, RESPONDER, responder())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond)
+        made["initiator"] = await handshake(here, INITIATOR, initiator())
+    return made["initiator"], made["responder"], here, there
+
+
+async def test_data_comes_back_as_it_was_sent() -> None:
+    async with listening(responder()) as port, await connect("127.0.0.1", port, initiator()) as stream:
+        data = os.urandom(3_000_000)
+        received = bytearray()
+        async with anyio.create_task_group() as tasks:
+
+            async def send() -> None:
+                await stream.send(data)
+                await stream.send_eof()
+
+            tasks.start_soon(send)
+            async for part in stream:
+                received += part
+        assert received == data
+
+
+async def test_receive_gives_at_most_what_was_asked_for() -> None:
+    async with listening(responder()) as port, await connect("127.0.0.1", port, initiator()) as stream:
+        await stream.send(b"abcdefgh")
+        assert await stream.receive(3) == b"abc"
+        assert await stream.receive(3) == b"def"
+        assert await stream.receive() == b"gh"
+        with pytest.raises(ValueError, match="at least 1"):
+            await stream.receive(0)
+
+
+async def test_typed_attributes_of_the_session_and_of_the_stream_below() -> None:
+    async with listening(responder(protocols=["acme/1"])) as port:
+        async with await connect("127.0.0.1", port, initiator(protocols=["acme/1"])) as stream:
+            assert stream.extra(SecureAttribute.peer).peer_id == BOB.peer_id
+            assert stream.extra(SecureAttribute.protocol) == "acme/1"
+            assert stream.extra(SecureAttribute.suite) == "X25519MLKEM768_AES256GCM_SHA384"
+            assert stream.extra(SecureAttribute.channel_binding) == stream.session.channel_binding
+            assert isinstance(stream.extra(SecureAttribute.session), Session)
+            assert stream.extra(SocketAttribute.remote_port) == port
+
+
+async def test_half_close_lets_the_other_direction_go_on() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding:
+        await initiating.send(b"last words")
+        await initiating.send_eof()
+        await initiating.send_eof()
+        assert await responding.receive() == b"last words"
+        with pytest.raises(anyio.EndOfStream):
+            await responding.receive()
+        await responding.send(b"still here")
+        assert await initiating.receive() == b"still here"
+        with pytest.raises(anyio.ClosedResourceError):
+            await initiating.send(b"more")
+
+
+async def test_an_end_without_a_close_is_truncation() -> None:
+    initiating, responding, below, _ = await secure_pair()
+    async with responding:
+        await initiating.send(b"all that arrives")
+        await below.aclose()
+        assert await responding.receive() == b"all that arrives"
+        with pytest.raises(ChannelFailed, match="without a close"):
+            await responding.receive()
+        with pytest.raises(ChannelFailed):
+            await responding.send(b"too late")
+    await initiating.aclose()
+
+
+async def test_altered_bytes_break_both_ends_with_the_reason() -> None:
+    initiating, responding, below, _ = await secure_pair()
+    async with initiating, responding:
+        await below.send(b"\xe3\x00\x00\x20" + bytes(32))
+        with pytest.raises(ChannelFailed, match="does not open") as caught:
+            await responding.receive()
+        assert isinstance(caught.value.error, HandshakeError)
+        with pytest.raises(ChannelFailed, match="could not open a sealed message"):
+            await initiating.receive()
+
+
+async def test_a_cancelled_send_breaks_the_stream_and_reuses_no_nonce() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding:
+        with anyio.move_on_after(0.2) as scope:
+            await initiating.send(bytes(64 << 20))  # nobody reads it: it must block
+        assert scope.cancelled_caught
+        with pytest.raises(ChannelFailed, match="cancelled"):
+            await initiating.send(b"again")
+        with pytest.raises(ChannelFailed):
+            while True:
+                await responding.receive()
+
+
+async def test_a_cancelled_receive_loses_nothing() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding:
+        with anyio.move_on_after(0.05) as scope:
+            await responding.receive()
+        assert scope.cancelled_caught
+        await initiating.send(b"after all")
+        assert await responding.receive() == b"after all"
+
+
+async def test_many_tasks_may_send_at_once() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding, anyio.create_task_group() as tasks:
+        for letter in b"abcdefgh":
+            tasks.start_soon(initiating.send, bytes([letter]) * 1000)
+        received = b""
+        while len(received) < 8000:
+            received += await responding.receive()
+    assert sorted(set(received)) == list(b"abcdefgh")
+    runs = sum(1 for here, there in zip(received, received[1:], strict=False) if here != there)
+    assert runs == 7  # each send came through in one piece
+
+
+async def test_two_receives_at_once_are_refused() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding, anyio.create_task_group() as tasks:
+        tasks.start_soon(initiating.receive)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(anyio.BusyResourceError):
+            await initiating.receive()
+        await responding.send(b"for the first")
+
+
+async def test_keys_are_updated_in_the_middle() -> None:
+    async with listening(responder()) as port, await connect("127.0.0.1", port, initiator()) as stream:
+        for number in range(5):
+            await stream.update_keys(ask_peer=number % 2 == 0)
+            await stream.send(b"%d" % number)
+            assert await stream.receive() == b"%d" % number
+
+
+async def test_close_is_bounded_when_the_peer_does_not_read() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(swallow, initiating)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(10):
+            await initiating.aclose()
+    with pytest.raises(anyio.ClosedResourceError):
+        await initiating.receive()
+    await responding.aclose()
+
+
+async def swallow(stream: SecureStream) -> None:
+    """Send what nobody reads until the stream is closed."""
+    with pytest.raises((ChannelFailed, anyio.ClosedResourceError)):
+        await stream.send(bytes(64 << 20))
+
+
+async def test_the_peer_is_the_verified_one_on_both_ends() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding:
+        assert initiating.extra(SecureAttribute.peer).peer_id == BOB.peer_id
+        assert responding.extra(SecureAttribute.peer).peer_id == ALICE.peer_id
+        assert initiating.confirmed
+        assert repr(initiating).startswith("<SecureStream Session(INITIATOR")
