@@ -19,7 +19,7 @@ MAX_RETRY_AFTER: Final = 86_400
 
 class _Alert(msgspec.Struct, frozen=True, array_like=True):
     code: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-    retry_after: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRY_AFTER)] | None = None
+    retry_after: Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRY_AFTER)] | None
 
 
 _decode: Final = msgspec.msgpack.Decoder(_Alert).decode

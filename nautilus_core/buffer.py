@@ -40,7 +40,7 @@ class ReceiveBuffer:
 
         Call it when `data` alone is too short.
         """
-        if len(self) < needed:
+        if len(self.data) - self.position + self._pending < needed:
             return True
         if self._pieces:
             self.data = b"".join((self.data[self.position :], *self._pieces))

@@ -112,8 +112,8 @@ class Context:
     def finish(self, session: Session, *, first_records: bytes = b"") -> None:
         """End the handshake with `session`, in the last step's `commit`; `first_records` leave after its message."""
         self._only_in_commit("finish")
-        if self.session is not None:
-            raise LocalProtocolError("the handshake is already finished")
+        if self.session is not None or self.steps.cursor != len(self.steps) - 1:
+            raise LocalProtocolError("only the step that provides the session finishes the handshake, once")
         session.results = MappingProxyType(self._published)
         session.steps = self.steps.names
         self._stream.hand_over(session, first_records)

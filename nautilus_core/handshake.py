@@ -29,7 +29,7 @@ from .errors import (
     PeerAborted,
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
-from .role import Role
+from .role import Role, Stage
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
@@ -61,9 +61,11 @@ MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
 """Every legal move from state to state; it is the same for both roles."""
 
 
+_NEW: Final = State.NEW
 _COMPLETED: Final = State.COMPLETED
 _PAUSED: Final = State.PAUSED
 _RUNNING: Final = State.RUNNING
+_SESSION: Final = Stage.SESSION
 """Bound here because the look-up of an enum's member costs as much as a call in CPython 3.11."""
 
 
@@ -126,7 +128,7 @@ class Handshake:
         self._transcript = TranscriptHash()
         self._events: deque[Event] = deque()
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
-        self._state = State.NEW
+        self._state = _NEW
         self._turn: Role | None = None
         self._repeated = 0
         self._suspended: _Suspended | None = None
@@ -161,7 +163,8 @@ class Handshake:
             LocalProtocolError: after the end of the stream, or once the session's channel has been taken.
             HandshakeError: again, after the handshake has failed.
         """
-        self._check_failed()
+        if self._error is not None:
+            raise self._error
         if self._state is _COMPLETED and self._context.session is not None:
             self._context.session.check_not_taken()
         self._stream.feed(bytes(data) if not isinstance(data, bytes) else data)
@@ -242,60 +245,74 @@ class Handshake:
 
     def _run(self) -> None:
         try:
-            if self._state is State.NEW:
-                self._move(State.RUNNING)
+            if self._state is _NEW:
+                self._move(_RUNNING)
                 self.steps.editable = False
                 self.steps.cursor = 0
-            if self._suspended is not None:
-                self._resume(self._suspended)
-            self._advance()
+            if self._suspended is None:
+                self._advance(None)
+            elif (done := self._drive(self._suspended)) is not None:
+                self._advance(done)
         except Exception as error:  # a user's step may raise anything: kept, and raised by next_event
             self._fail(error)
         except BaseException as error:
             self._fail(HandshakeError("interrupted"))
             raise error
 
-    def _advance(self) -> None:
-        """Run steps until one waits for the peer or for the application, or the last is committed."""
+    def _advance(self, done: tuple[bytes, int] | None) -> None:
+        """Run steps until one waits for the peer or for the application, or the last is committed.
+
+        `done` is the running step's message, where a generator has just ended: as the transcript has it, and its size.
+        """
         steps, ordered = self.steps, self.steps.ordered
-        context = self._context
-        stream = self._stream
-        role = self.role
-        while self._state is _RUNNING:
-            if steps.cursor == len(ordered):
-                raise LocalProtocolError("the last step did not finish the handshake with a session")
+        context, stream, role = self._context, self._stream, self.role
+        transcript, emit = self._transcript, self._events.append
+        while True:
             step = ordered[steps.cursor]
             if step.protocol_id is not None and step.protocol_id != context.protocol:
                 self._skip(step)
                 continue
             sender = self._turn or step.sender
-            if sender is role:
-                message = step.write(context)
-                if type(message) is GeneratorType:
-                    self._resume(_Suspended(message, None))
-                    continue
-                transcript, size = stream.write(step, message)
-            else:
-                incoming = stream.read(step)
-                if incoming is None:
-                    if stream.ended:
-                        raise self._truncated()
+            if done is None:
+                if sender is role:
+                    message = step.write(context)
+                    if type(message) is GeneratorType:
+                        done = self._drive(_Suspended(message, None))
+                    else:
+                        done = stream.write(step, message)
+                else:
+                    incoming = stream.read(step)
+                    if incoming is None:
+                        if stream.ended:
+                            raise self._truncated()
+                        return
+                    message, framed, size = incoming
+                    reading = step.read(context, message)
+                    done = (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size)))
+                if done is None:
                     return
-                message, transcript, size = incoming
-                reading = step.read(context, message)
-                if reading is not None:
-                    self._resume(_Suspended(reading, (transcript, size)))
-                    continue
-            self._completed(step, sender, transcript, size)
+            framed, size = done
+            done = None
+            transcript.update(framed)
+            emit(StepCompleted(step.name, sender, size, stream.sealed))
+            if step.multi_message and self._has_more(step, sender):
+                continue
+            steps.editable = True
+            step.commit(context)
+            steps.editable = False
+            steps.cursor += 1
+            if step.provides is _SESSION:
+                self._complete(step)
+                return
 
-    def _resume(self, suspended: _Suspended) -> None:
-        """Drive a generator to its next question, which pauses the engine, or to its end."""
+    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | None:
+        """Drive a generator to its end, or to its next question, which pauses the engine (None)."""
         answer: Any = None
         error: HandshakeError | None = None
         question = suspended.question
         if question is not None:
             if not question.pending.given:
-                return
+                return None
             self._move(State.RUNNING)
             answer, error = question.pending.value, question.pending.error
         self._suspended = None
@@ -303,12 +320,7 @@ class Handshake:
             generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
-            step = self.steps.current
-            if suspended.incoming is None:
-                self._completed(step, self.role, *self._stream.write(step, stop.value))
-            else:
-                self._completed(step, self.role.peer, *suspended.incoming)
-            return
+            return suspended.incoming or self._stream.write(self.steps.current, stop.value)
         if not isinstance(asked, Question):
             raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
         asked.pending.ask()
@@ -316,20 +328,7 @@ class Handshake:
         self._suspended = suspended
         self._events.append(asked)
         self._move(State.PAUSED)
-
-    def _completed(self, step: AnyStep, sender: Role, transcript: bytes, size: int) -> None:
-        """A message has been written or read: it enters the transcript; the step's last one commits the step."""
-        self._transcript.update(transcript)
-        self._events.append(StepCompleted(step.name, sender, size, self._stream.sealed))
-        if step.multi_message and self._has_more(step, sender):
-            return
-        steps = self.steps
-        steps.editable = True
-        step.commit(self._context)
-        steps.editable = False
-        steps.cursor += 1
-        if self._context.session is not None:
-            self._complete(step)
+        return None
 
     def _has_more(self, step: AnyStep, sender: Role) -> bool:
         """Of a step of several messages: whether another one follows, from the other side."""
@@ -349,8 +348,8 @@ class Handshake:
 
     def _complete(self, step: AnyStep) -> None:
         session = self._context.session
-        if session is None or self.steps.cursor != len(self.steps):
-            raise LocalProtocolError(f"step {step.name!r} finished the handshake, but is not its last")
+        if session is None:
+            raise LocalProtocolError(f"the last step, {step.name!r}, did not finish the handshake with a session")
         self._move(_COMPLETED)
         self._events.append(HandshakeCompleted(session))
 
@@ -364,7 +363,7 @@ class Handshake:
                 step=step.name,
             )
         self._events.append(StepSkipped(step.name, f"it runs with {step.protocol_id!r} only"))
-        self.steps.cursor += 1
+        self.steps.skip()
 
     def _truncated(self) -> PeerAborted:
         left = self._stream.buffered

@@ -13,8 +13,8 @@ class Limits:
 
     Args:
         message: the body of one handshake frame, in bytes, sealed or not; at least 4096.
-        handshake: all handshake frames of both directions together, in bytes.
-        messages: the number of handshake messages of both directions together.
+        handshake: all handshake frames that are received, in bytes.
+        messages: the number of handshake messages of both directions together; only steps of several messages reach it.
         record: the ciphertext of one channel record, in bytes, 64 to 65,532. This end sends and accepts no longer ones, so
             both ends must have the same.
         held: what the responder holds, in bytes, of data that comes before it has decided.

@@ -20,7 +20,8 @@ from .step import MAX_NAME_LENGTH, check_definition
 from .steplist import AnyStep, refuse_removal, refuse_replacement, validate
 from .steps.authentication import Authentication
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation
-from .steps.hello import TARGET, HelloExchange, HelloResponse, NodeHello
+from .steps.fields import MAX_OFFERS
+from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, NautilusStream
@@ -29,6 +30,10 @@ StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, .
 """Makes a fresh step, or several that share an argument, for one handshake."""
 
 _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+_MOST_PROTOCOLS: Final = MAX_OFFERS - 1
+_MOST_EXTENSIONS: Final = MAX_OFFERS - 2
+"""Beside ours, which nobody knows, and the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Profile:
         limits: how much a peer may send.
 
     The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
-    called once at once, to check the list, and once in each handshake.
+    called a few times at once, to check the list, and once in each handshake.
     """
 
     name: str
@@ -114,9 +119,10 @@ class Profile:
         """The list with the steps of `factory` in the place of those from `start` to `end`."""
         made = len(self._make_all())
         order = tuple(range(made)) if self._order is None else self._order
-        new = () if factory is None else tuple(range(made, made + len(made_by(factory))))
-        added = self._added if factory is None else (*self._added, factory)
-        return replace(self, _added=added, _order=order[:start] + new + order[end:])
+        added, new = self._added, 0
+        if factory is not None:
+            added, new = (*added, factory), len(_made_afresh(factory))
+        return replace(self, _added=added, _order=(*order[:start], *range(made, made + new), *order[end:]))
 
     def _position(self, name: str) -> int:
         names = [step.name for step in self.make_steps()]
@@ -129,6 +135,13 @@ def made_by(factory: StepFactory) -> Sequence[AnyStep]:
     """The steps of one call of `factory`."""
     made = factory()
     return made if isinstance(made, (list, tuple)) else (made,)
+
+
+def _made_afresh(factory: StepFactory) -> Sequence[AnyStep]:
+    first, second = made_by(factory), made_by(factory)
+    if len(first) != len(second) or any(one is other for one in first for other in second):
+        raise LocalProtocolError("the function must make new steps at each call: no step serves two handshakes")
+    return second
 
 
 def nautilus(
@@ -153,7 +166,7 @@ def nautilus(
         limits: how much a peer may send.
 
     Raises:
-        ValueError: for an unknown suite, none at all, or a name that is too long or stands twice.
+        ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello.
     """
     protocols, suites = tuple(protocols), tuple(suites)
     _check_names("protocol", protocols)
@@ -166,8 +179,12 @@ def nautilus(
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}")
     if TARGET in extensions:
         raise ValueError("the extension 'target' has an argument of its own: target=")
-    if target is not None and not 1 <= len(target.encode()) <= 16_384:
+    if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
         raise ValueError("target has 1 to 16,384 bytes")
+    if len(protocols) > _MOST_PROTOCOLS or len(extensions) > _MOST_EXTENSIONS:
+        raise ValueError(f"at most {_MOST_PROTOCOLS} protocols and {_MOST_EXTENSIONS} extensions fit a hello")
+    if any(len(value) > MAX_EXTENSION_BYTES for value in extensions.values()):
+        raise ValueError(f"an extension says at most {MAX_EXTENSION_BYTES} bytes")
     extensions = MappingProxyType(dict(extensions))
     guess = SUITES[suites[0]].group
 

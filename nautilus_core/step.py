@@ -56,8 +56,8 @@ class _RawPart(msgspec.Struct, frozen=True, array_like=True):
 
 
 @cache
-def _decoder(message: type[S]) -> msgspec.msgpack.Decoder[S]:
-    return msgspec.msgpack.Decoder(message)
+def _decoder(message: Any) -> Callable[[bytes], Any]:
+    return msgspec.msgpack.Decoder(message).decode
 
 
 _decode_envelope: Final = msgspec.msgpack.Decoder(_Envelope).decode
@@ -105,6 +105,8 @@ class HandshakeStep(ABC, Generic[M]):
         finished: whether the step is done after the message just written or read.
         multi_message: whether there may be more than one: see `MultiMessageStep`.
     """
+
+    __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
 
     name: str
     sender: Role
@@ -200,6 +202,8 @@ class MessageStep(HandshakeStep[S]):
         message: a subclass of `Message` whose tag is the step's name.
     """
 
+    __slots__ = ()
+
     message: type[S]
 
     def encode(self, message: S) -> bytes:
@@ -209,9 +213,10 @@ class MessageStep(HandshakeStep[S]):
     def decode(self, body: bytes) -> S:
         """The reverse; the constraints of the struct's types are checked here."""
         try:
-            return cast("S", _decoder(self.message).decode(body))
+            message: S = _decoder(self.message)(body)
         except _DECODE_ERRORS as error:
             raise malformed(self.name, body, error) from error
+        return message
 
 
 class CustomProtocolStep(HandshakeStep[M]):
@@ -247,7 +252,8 @@ class CustomProtocolStep(HandshakeStep[M]):
         self.protocol_id = protocol_id
         self.required = required
         self.needs = needs
-        self.message = None if message is bytes else message
+        self.message: Any = None if message is bytes else message
+        self._decode = None if self.message is None else _decoder(self.message)  # type: ignore[arg-type]  # hashable
         self._write = write
         self._read = read
         self._commit = commit
@@ -271,12 +277,13 @@ class CustomProtocolStep(HandshakeStep[M]):
 
     def decode(self, body: bytes) -> M:
         """The reverse of `encode`."""
-        if self.message is None:
+        if self._decode is None:
             return super().decode(body)
         try:
-            return cast("M", _decoder(cast("type[msgspec.Struct]", self.message)).decode(body))
+            message: M = self._decode(body)
         except _DECODE_ERRORS as error:
             raise malformed(self.name, body, error) from error
+        return message
 
 
 def check_definition(step: HandshakeStep[Any]) -> None:
@@ -290,6 +297,9 @@ def check_definition(step: HandshakeStep[Any]) -> None:
         raise LocalProtocolError(f"step {name!r} needs a sender, INITIATOR or RESPONDER")
     if step.provides > Stage.NOTHING and not step.required:
         raise LocalProtocolError(f"step {name!r} provides {step.provides.name} and so must be required")
+    protocol_id = step.protocol_id
+    if protocol_id is not None and not 0 < len(protocol_id.encode()) <= MAX_NAME_LENGTH:
+        raise LocalProtocolError(f"the protocol id of step {name!r} has 1 to {MAX_NAME_LENGTH} bytes")
     message = getattr(step, "message", None)
     if message is None:
         if isinstance(step, MessageStep):

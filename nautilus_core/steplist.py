@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
 from .errors import LocalProtocolError
 from .role import Stage
 from .step import HandshakeStep, check_definition
 
 AnyStep: TypeAlias = HandshakeStep[Any]
+
+_name_of: Final = attrgetter("name")
+
+_NOTHING: Final = Stage.NOTHING
+_SESSION: Final = Stage.SESSION
 
 _STAGE_WORDS = {
     Stage.NOTHING: "nothing",
@@ -28,12 +34,14 @@ class StepList:
     Attributes:
         cursor: the engine's: the position of the running step, from 0; -1 before the start.
         editable: the engine's: before the start, and in a commit.
+        ordered: the steps as a sequence, which follows all edits.
     """
 
-    __slots__ = ("_steps", "cursor", "editable")
+    __slots__ = ("_steps", "cursor", "editable", "ordered")
 
     def __init__(self, steps: Iterable[AnyStep]) -> None:
         self._steps: list[AnyStep] = list(steps)
+        self.ordered: Sequence[AnyStep] = self._steps
         self.cursor = -1
         self.editable = True
         validate(self._steps)
@@ -56,19 +64,24 @@ class StepList:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all steps, in order."""
-        return tuple([step.name for step in self._steps])
+        return tuple(map(_name_of, self._steps))
 
     def index(self, step: AnyStep | str) -> int:
         """The position, from 0, of a step given by itself or by name; `LocalProtocolError` when it is not in the list."""
-        for position, own in enumerate(self._steps):
-            if step in (own.name, own):
-                return position
-        wanted = step if isinstance(step, str) else step.name
-        raise LocalProtocolError(f"no step {wanted!r} in the list {list(self.names)}")
+        name = step if isinstance(step, str) else step.name
+        names = self.names
+        if name not in names or (step is not name and step is not self._steps[names.index(name)]):
+            raise LocalProtocolError(f"no step {name!r} in the list {list(names)}")
+        return names.index(name)
 
     def after(self, step: AnyStep | str) -> Sequence[AnyStep]:
         """The steps that stand after `step`."""
         return self._steps[self.index(step) + 1 :]
+
+    @property
+    def ahead(self) -> Sequence[AnyStep]:
+        """The steps that stand after the running one."""
+        return self._steps[self.cursor + 1 :]
 
     def append(self, step: AnyStep) -> None:
         """Add `step` at the end."""
@@ -94,15 +107,14 @@ class StepList:
         refuse_replacement(self._steps[position], new)
         self._apply([*self._steps[:position], new, *self._steps[position + 1 :]], new)
 
+    def skip(self) -> None:
+        """The engine's: take out the step at the cursor, which does not run with the negotiated protocol."""
+        del self._steps[self.cursor]
+
     @property
     def current(self) -> AnyStep:
         """The running step; the first before the start, the last after the end."""
         return self._steps[min(max(self.cursor, 0), len(self._steps) - 1)]
-
-    @property
-    def ordered(self) -> Sequence[AnyStep]:
-        """The steps as a sequence, which follows all edits."""
-        return self._steps
 
     def _insert(self, position: int, step: AnyStep) -> None:
         self._ahead(position)
@@ -132,15 +144,15 @@ def refuse_replacement(old: AnyStep, new: AnyStep) -> None:
     """Raise `LocalProtocolError` when `old` is built in and `new` does not stand for the same."""
     if not old.built_in:
         return
-    if (new.name, new.sender, new.provides, new.negotiates) != (
+    if not (new.required and new.built_in) or (new.name, new.sender, new.provides, new.negotiates) != (
         old.name,
         old.sender,
         old.provides,
         old.negotiates,
     ):
         raise LocalProtocolError(
-            f"step {old.name!r} belongs to the protocol: what replaces it keeps its name, its sender "
-            f"({old.sender.value}) and what it provides ({_STAGE_WORDS[old.provides]})"
+            f"step {old.name!r} belongs to the protocol: what replaces it is so too (built_in), and keeps its name, "
+            f"its sender ({old.sender.value}) and what it provides ({_STAGE_WORDS[old.provides]})"
         )
 
 
@@ -149,39 +161,70 @@ def validate(steps: Sequence[AnyStep]) -> None:
 
     Raises:
         LocalProtocolError: two steps of one name; a step that needs what is not established before it; an optional or
-            protocol-bound step before protocols are negotiated; anything after, or no, step that yields the session.
+            protocol-bound step before protocols are negotiated, or one there that could leave two ends with different
+            lists waiting for each other; anything after, or no, step that yields the session.
     """
-    stage = Stage.NOTHING
+    stage = _NOTHING
     negotiated = False
     for position, step in enumerate(steps):
         if step.needs > stage:
             raise _misplaced(steps, position, stage)
-        if step.provides > stage:  # noqa: PLR1730  # max() is a call, in a loop that runs in every handshake
-            stage = step.provides
+        provides = step.provides
+        if provides > stage:  # noqa: PLR1730  # max() is a call, in a loop that runs in every handshake
+            stage = provides
+            if stage is _SESSION and step is not steps[-1]:
+                raise _after_the_session(steps, position + 1)
+        if negotiated:
+            continue
         if step.negotiates:
             negotiated = True
-        elif not negotiated and (step.protocol_id is not None or not step.required):
+            _check_opening(steps, position)
+        elif step.protocol_id is not None or not step.required:
             raise LocalProtocolError(
                 f"position {position}, step {step.name!r}: an optional or protocol-bound step must stand after the step "
                 f"that negotiates protocols, in {_numbered(steps)}"
             )
-    if len({step.name for step in steps}) != len(steps):
+    if len(set(map(_name_of, steps))) != len(steps):
         seen: set[str] = set()
         for position, step in enumerate(steps):
             if step.name in seen:
                 raise LocalProtocolError(f"position {position}: a second step {step.name!r}, in {_numbered(steps)}")
             seen.add(step.name)
-    if not steps or steps[-1].provides is not Stage.SESSION:
+    if not steps or steps[-1].provides is not _SESSION:
         raise LocalProtocolError(f"the last step must yield the session, in {_numbered(steps)}")
+
+
+def _check_opening(steps: Sequence[AnyStep], position: int) -> None:
+    """Before the ends have compared their lists, one of them alone speaks, and a built-in message is its last.
+
+    So ends with different lists find an unexpected message there, and never wait for each other.
+    """
+    speaker = steps[position].sender.peer
+    built_in = False
+    for place, step in enumerate(steps[:position]):
+        if step.sender is not speaker:
+            raise LocalProtocolError(
+                f"position {place}, step {step.name!r}: comes from the {step.sender.value}, but before "
+                f"{steps[position].name!r} only the {speaker.value} speaks, in {_numbered(steps)}"
+            )
+        built_in = built_in or step.built_in
+    if built_in and not steps[position - 1].built_in:
+        raise LocalProtocolError(
+            f"position {position - 1}, step {steps[position - 1].name!r}: cannot stand right before "
+            f"{steps[position].name!r}: an end that does not have it would be waited for for ever, in {_numbered(steps)}"
+        )
+
+
+def _after_the_session(steps: Sequence[AnyStep], position: int) -> LocalProtocolError:
+    return LocalProtocolError(
+        f"position {position}, step {steps[position].name!r}: nothing can stand after the step that yields the session, "
+        f"in {_numbered(steps)}"
+    )
 
 
 def _misplaced(steps: Sequence[AnyStep], position: int, stage: Stage) -> LocalProtocolError:
     step = steps[position]
     where = f"position {position}, step {step.name!r}"
-    if stage is Stage.SESSION:
-        return LocalProtocolError(
-            f"{where}: nothing can stand after the step that yields the session, in {_numbered(steps)}"
-        )
     providers = [f"{i} {s.name!r}" for i, s in enumerate(steps) if s.provides >= step.needs]
     remedy = f"; it must stand after position {providers[0]}" if providers else ""
     return LocalProtocolError(

@@ -161,9 +161,6 @@ class NautilusStream(HandshakeStream):
         size = len(body) + (HEADER_LENGTH if key is None else _SEALED_OVERHEAD)
         if size > self._longest:
             raise _too_long(step, size, self._longest)
-        left = self._bytes_left = self._bytes_left - size
-        if left < 0:
-            raise self._over_limits()
         frame = plain = _pack_header(_HANDSHAKE_HEADER + len(body)) + body
         if key is not None:
             head = _pack_header(_HEADER_BEFORE + size)

@@ -160,7 +160,7 @@ class RecordingEntropy(Entropy):
         """`length` random bytes."""
         return self._keep("random", self._source.random_bytes(length))
 
-    def ephemeral_key(self, algorithm: str) -> EphemeralKey:
+    def ephemeral_key(self, algorithm: str) -> Any:
         """A fresh private key."""
         return self._keep(algorithm, self._source.ephemeral_key(algorithm))
 
@@ -196,10 +196,9 @@ class ReplayingEntropy(Entropy):
             raise ValueError(f"the tape has {len(data)} random bytes where {length} are drawn")
         return data
 
-    def ephemeral_key(self, algorithm: str) -> EphemeralKey:
+    def ephemeral_key(self, algorithm: str) -> Any:
         """The recorded key."""
-        key: EphemeralKey = self._next(algorithm)
-        return key
+        return self._next(algorithm)
 
     def encapsulate(self, public_key: Any) -> tuple[bytes, bytes]:
         """The recorded encapsulation."""

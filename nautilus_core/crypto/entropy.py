@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
@@ -45,8 +45,8 @@ class Entropy:
         """`length` random bytes."""
         return os.urandom(length)
 
-    def ephemeral_key(self, algorithm: str) -> EphemeralKey:
-        """A fresh private key; `algorithm` is X25519, P256, P384, MLKEM768 or MLKEM1024."""
+    def ephemeral_key(self, algorithm: str) -> Any:
+        """A fresh private key, an `EphemeralKey`; `algorithm` is X25519, P256, P384, MLKEM768 or MLKEM1024."""
         return _GENERATORS[algorithm]()
 
     def encapsulate(self, public_key: MLKEM768PublicKey | MLKEM1024PublicKey) -> tuple[bytes, bytes]:

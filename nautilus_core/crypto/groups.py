@@ -88,7 +88,7 @@ class _X25519(Group[X25519PrivateKey]):
     __slots__ = ()
 
     def generate(self, entropy: Entropy) -> tuple[X25519PrivateKey, bytes]:
-        private_key = cast("X25519PrivateKey", entropy.ephemeral_key("X25519"))
+        private_key: X25519PrivateKey = entropy.ephemeral_key("X25519")
         return private_key, private_key.public_key().public_bytes_raw()
 
     def encapsulate(self, entropy: Entropy, share: bytes) -> tuple[bytes, bytes]:
@@ -121,7 +121,7 @@ class _NistCurve(Group[EllipticCurvePrivateKey]):
         self._curve = curve
 
     def generate(self, entropy: Entropy) -> tuple[EllipticCurvePrivateKey, bytes]:
-        private_key = cast("EllipticCurvePrivateKey", entropy.ephemeral_key(self.name))
+        private_key: EllipticCurvePrivateKey = entropy.ephemeral_key(self.name)
         share = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return private_key, share
 
@@ -164,7 +164,7 @@ class _MLKEM(Group[_MLKEMPrivateKey]):
         self._public_key_type = public_key_type
 
     def generate(self, entropy: Entropy) -> tuple[_MLKEMPrivateKey, bytes]:
-        private_key = cast("_MLKEMPrivateKey", entropy.ephemeral_key(self.name))
+        private_key: _MLKEMPrivateKey = entropy.ephemeral_key(self.name)
         return private_key, private_key.public_key().public_bytes_raw()
 
     def encapsulate(self, entropy: Entropy, share: bytes) -> tuple[bytes, bytes]:

@@ -94,8 +94,14 @@ class SessionSecrets:
         return f"SessionSecrets({self._suite.name})"
 
     def traffic_key(self, sender: Role) -> TrafficKey:
-        """The first session key of `sender`."""
-        return TrafficKey(self._suite, self._initiator if sender is INITIATOR else self._responder)
+        """The first session key of `sender`, once: its secret is kept nowhere else, or an update would protect nothing."""
+        if sender is INITIATOR:
+            secret, self._initiator = self._initiator, b""
+        else:
+            secret, self._responder = self._responder, b""
+        if not secret:
+            raise LocalProtocolError(_NOT_ESTABLISHED)
+        return TrafficKey(self._suite, secret)
 
     def export(self, label: str, context: bytes, length: int) -> bytes:
         """Keying material for the application (RFC 8446 section 7.5); `length` in bytes, at most 255 hash lengths."""

@@ -91,11 +91,16 @@ class Identity:
     Args:
         private_key: a `cryptography` private key: Ed25519, ECDSA on P-256 or P-384, or ML-DSA-65.
 
+    Attributes:
+        public: its public key.
+        scheme: the name of its signature scheme.
+        credential: what it presents to a peer: the raw public key.
+
     Raises:
         ValueError: for a key of another kind.
     """
 
-    __slots__ = ("_private_key", "_scheme", "public")
+    __slots__ = ("_private_key", "_scheme", "credential", "public", "scheme")
 
     credential_type: Final = RAW_PUBLIC_KEY
 
@@ -103,6 +108,8 @@ class Identity:
         self._scheme = scheme_of(private_key)
         self._private_key = private_key
         self.public = PublicKey(self._scheme.name, self._scheme.public_bytes(private_key))
+        self.scheme = self.public.scheme
+        self.credential = self.public.data
 
     @classmethod
     def generate(cls, scheme: str = "ed25519") -> Identity:
@@ -110,19 +117,9 @@ class Identity:
         return cls(scheme_named(scheme).generate())
 
     @property
-    def scheme(self) -> str:
-        """The name of its signature scheme."""
-        return self._scheme.name
-
-    @property
     def peer_id(self) -> str:
         """What peers know it by."""
         return self.public.peer_id
-
-    @property
-    def credential(self) -> bytes:
-        """Its credential as it travels: the raw public key."""
-        return self.public.data
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`. Never pass it bytes that a peer chose without a fixed context before them."""

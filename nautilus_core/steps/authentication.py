@@ -6,6 +6,7 @@ first, then the transcript hash, then a hash over the credential itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _CONTEXT: Final = {role: b" " * 64 + f"nautilus/1 {role.value} authentication".encode() + b"\0" for role in Role}
 
+_NOTHING: Final = Stage.NOTHING
 _PEER: Final = Stage.PEER
 
 _MaybeScheme = Annotated[str, Meta(max_length=64)]
@@ -59,10 +61,14 @@ def signed_content(
     credential: bytes,
 ) -> bytes:
     """What `sender` signs: the context of its role, the transcript before, and the hash of what it presents."""
-    kind, name = credential_type.encode(), scheme.encode()
-    length = len(credential).to_bytes(3, "big")
-    presented = b"%c%b%c%b%b%b" % (len(kind), kind, len(name), name, length, credential)
+    presented = _presented_as(credential_type, scheme) + len(credential).to_bytes(3, "big") + credential
     return _CONTEXT[sender] + transcript_hash + function.digest(presented)
+
+
+@lru_cache(maxsize=64)
+def _presented_as(credential_type: str, scheme: str) -> bytes:
+    kind, name = credential_type.encode(), scheme.encode()
+    return bytes((len(kind),)) + kind + bytes((len(name),)) + name
 
 
 class Authentication(MessageStep[Proof]):
@@ -71,12 +77,14 @@ class Authentication(MessageStep[Proof]):
     built_in = True
     needs = Stage.KEYS
 
+    __slots__ = ("_negotiation", "_peer", "message", "name", "provides", "sender")
+
     def __init__(self, sender: Role, negotiation: SuiteNegotiation) -> None:
         self.sender = sender
         if sender is INITIATOR:
             self.name, self.message, self.provides = "initiator-authentication", InitiatorProof, _PEER
         else:
-            self.name, self.message = "responder-authentication", ResponderProof
+            self.name, self.message, self.provides = "responder-authentication", ResponderProof, _NOTHING
         self._negotiation = negotiation
         self._peer: Peer | None = None
 

@@ -75,6 +75,8 @@ class CipherSuiteExchange(MessageStep[SuiteOffer]):
     name, sender, message = "suites", INITIATOR, SuiteOffer
     needs, built_in = Stage.NOTHING, True
 
+    __slots__ = ("_negotiation",)
+
     def __init__(self, negotiation: SuiteNegotiation) -> None:
         self._negotiation = negotiation
 
@@ -100,6 +102,8 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
     name, sender, message = "suite", RESPONDER, SuiteSelection
     needs, built_in = Stage.NOTHING, True
 
+    __slots__ = ("_agreement", "_negotiation")
+
     def __init__(self, negotiation: SuiteNegotiation, agreement: KeyAgreement) -> None:
         self._negotiation = negotiation
         self._agreement = agreement
@@ -110,8 +114,10 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
         offered = negotiation.offered
         if offered is None:
             raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
-        selected = next((suite for suite in negotiation.suites if suite in offered.suites), None)
-        if selected is None:
+        for selected in negotiation.suites:
+            if selected in offered.suites:
+                break
+        else:
             raise NegotiationFailed(
                 "no cipher suite in common",
                 expected=f"one of {listed(negotiation.suites)}",

@@ -10,10 +10,11 @@ from msgspec import Meta
 from ..errors import AlertCode, InvalidMessage
 
 MAX_OFFER_BYTES = 64
+MAX_OFFERS = 64
 
 Offer: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_OFFER_BYTES)]
 """One thing that a side can do, by name."""
-Offers: TypeAlias = Annotated[tuple[Offer, ...], Meta(max_length=64)]
+Offers: TypeAlias = Annotated[tuple[Offer, ...], Meta(max_length=MAX_OFFERS)]
 Nonce: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 KeyShare: TypeAlias = Annotated[bytes, Meta(max_length=4096)]
 Credential: TypeAlias = Annotated[bytes, Meta(max_length=32_768)]

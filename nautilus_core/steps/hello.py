@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -15,13 +16,14 @@ from ..events import StepSkipped
 from ..role import INITIATOR, RESPONDER, Role, Stage
 from ..step import Message, MessageStep
 from ..steplist import AnyStep
-from .fields import GREASE_BYTES, Nonce, Offer, Offers, check_distinct, check_lengths, grease, listed
+from .fields import GREASE_BYTES, MAX_OFFERS, Nonce, Offer, Offers, check_distinct, check_lengths, grease, listed
 
 if TYPE_CHECKING:
     from ..context import Context
 
 WIRE_VERSION: Final = 1
 TARGET: Final = "target"
+MAX_EXTENSION_BYTES: Final = 16_384
 
 _SAME_PROFILE: Final = "both ends must be made from the same profile, or the step be optional"
 _FOR_EVER: Final = "each end would wait for the other for ever"
@@ -41,7 +43,7 @@ class StepOffer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 StepOffers: TypeAlias = Annotated[tuple[StepOffer, ...], Meta(max_length=256)]
 Extensions: TypeAlias = Annotated[
-    tuple[tuple[Offer, Annotated[bytes, Meta(max_length=16_384)]], ...], Meta(max_length=64)
+    tuple[tuple[Offer, Annotated[bytes, Meta(max_length=MAX_EXTENSION_BYTES)]], ...], Meta(max_length=MAX_OFFERS)
 ]
 
 
@@ -81,9 +83,13 @@ class HelloExchange:
     hello: Hello | None = None
 
 
+_offered_of: Final = attrgetter(*StepOffer.__struct_fields__)
+_protocol_of: Final = attrgetter("protocol_id")
+
+
 def offers_of(steps: Sequence[AnyStep]) -> StepOffers:
     """How `steps` are named in a hello."""
-    return tuple([StepOffer(step.name, step.sender, step.protocol_id, step.required) for step in steps])
+    return tuple([StepOffer(*_offered_of(step)) for step in steps])
 
 
 class NodeHello(MessageStep[Hello]):
@@ -91,6 +97,8 @@ class NodeHello(MessageStep[Hello]):
 
     name, sender, message = "hello", INITIATOR, Hello
     needs, built_in = Stage.NOTHING, True
+
+    __slots__ = ("_exchange",)
 
     def __init__(self, exchange: HelloExchange) -> None:
         self._exchange = exchange
@@ -136,6 +144,8 @@ class HelloResponse(MessageStep[HelloSelection]):
     name, sender, message = "hello-response", RESPONDER, HelloSelection
     needs, built_in, negotiates = Stage.NOTHING, True, True
 
+    __slots__ = ("_exchange", "_selection")
+
     def __init__(self, exchange: HelloExchange) -> None:
         self._exchange = exchange
         self._selection: HelloSelection | None = None
@@ -147,7 +157,7 @@ class HelloResponse(MessageStep[HelloSelection]):
         if hello is None:
             raise InvalidMessage("no hello to respond to", alert=AlertCode.UNEXPECTED_MESSAGE)
         protocol = self._select_protocol(hello.protocols)
-        steps = agree_on_steps(offers_of(context.steps.after(self.name)), hello.steps, protocol)
+        steps = agree_on_steps(offers_of(context.steps.ahead), hello.steps, protocol)
         answers = {**exchange.extensions, TARGET: b""}
         extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
         nonce = context.entropy.random_bytes(32)
@@ -189,11 +199,11 @@ class HelloResponse(MessageStep[HelloSelection]):
         if context.role is RESPONDER:
             agreed = {name: value for name, value in hello.extensions if name in agreed}
         context.extensions = MappingProxyType(agreed)
-        if len(selection.steps) != len(context.steps) - context.steps.cursor - 1:
+        if len(selection.steps) != len(context.steps.ahead):
             self._remove_others(context, {offer.name for offer in selection.steps})
 
     def _remove_others(self, context: Context, running: set[str]) -> None:
-        for step in list(context.steps.after(self.name)):
+        for step in context.steps.ahead:
             if step.name in running:
                 continue
             fits = step.protocol_id in (None, context.protocol)
@@ -239,7 +249,7 @@ def agree_on_steps(own: StepOffers, offered: StepOffers, protocol: str | None) -
         NegotiationFailed: naming the first step that differs in sender or order, or that one side requires and the other
             does not have.
     """
-    if own == offered and all([step.protocol_id is None for step in own]):
+    if own == offered and not any(map(_protocol_of, own)):
         return own
     check_distinct([step.name for step in offered], "steps")
     remaining = {offer.name: offer for offer in offered}
@@ -282,7 +292,7 @@ def check_selected_steps(own: StepOffers, selected: StepOffers, protocol: str | 
     Raises:
         NegotiationFailed: naming the first difference, or a required step that was not selected.
     """
-    if own == selected and all([step.protocol_id is None for step in own]):
+    if own == selected and not any(map(_protocol_of, own)):
         return
     check_distinct([step.name for step in selected], "steps")
     mine = {step.name: step for step in own}

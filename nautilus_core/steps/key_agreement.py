@@ -121,6 +121,8 @@ class InitiatorKeyShare(MessageStep[InitiatorShare]):
     name, sender, message = "initiator-key-share", INITIATOR, InitiatorShare
     needs, built_in = Stage.NOTHING, True
 
+    __slots__ = ("_agreement",)
+
     def __init__(self, agreement: KeyAgreement) -> None:
         self._agreement = agreement
 
@@ -139,6 +141,8 @@ class KeyShareRetry(MessageStep[RetriedShare]):
 
     name, sender, message = "initiator-key-share-retry", INITIATOR, RetriedShare
     needs, built_in = Stage.NOTHING, True
+
+    __slots__ = ("_agreement",)
 
     def __init__(self, agreement: KeyAgreement) -> None:
         self._agreement = agreement
@@ -159,6 +163,8 @@ class ResponderKeyShare(MessageStep[ResponderShare]):
 
     name, sender, message = "responder-key-share", RESPONDER, ResponderShare
     needs, provides, built_in = Stage.NOTHING, Stage.KEYS, True
+
+    __slots__ = ("_agreement",)
 
     def __init__(self, agreement: KeyAgreement) -> None:
         self._agreement = agreement

@@ -31,8 +31,8 @@ class InitiatorFinished(Message, frozen=True, tag="initiator-finished"):
     mac: Mac
 
 
-_KEYS: Final = Stage.KEYS
-_SESSION: Final = Stage.SESSION
+_INITIATOR_FINISHED: Final = ("initiator-finished", InitiatorFinished, Stage.PEER, Stage.SESSION)
+_RESPONDER_FINISHED: Final = ("responder-finished", ResponderFinished, Stage.KEYS, Stage.NOTHING)
 
 Finished = ResponderFinished | InitiatorFinished
 
@@ -42,12 +42,14 @@ class SessionKeyDerivation(MessageStep[Finished]):
 
     built_in = True
 
+    __slots__ = ("_limits", "message", "name", "needs", "provides", "sender")
+
     def __init__(self, sender: Role, limits: Limits) -> None:
         self.sender = sender
         if sender is INITIATOR:
-            self.name, self.message, self.provides = "initiator-finished", InitiatorFinished, _SESSION
+            self.name, self.message, self.needs, self.provides = _INITIATOR_FINISHED
         else:
-            self.name, self.message, self.needs = "responder-finished", ResponderFinished, _KEYS
+            self.name, self.message, self.needs, self.provides = _RESPONDER_FINISHED
         self._limits = limits
 
     def write(self, context: Context) -> Finished:

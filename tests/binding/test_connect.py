@@ -63,7 +63,8 @@ async def test_without_waiting_for_acceptance_rejection_shows_later() -> None:
 
 async def test_a_silent_listener_times_out_by_name() -> None:
     async def silent(stream: ByteStream) -> None:
-        await anyio.sleep_forever()
+        async with stream:
+            await anyio.sleep_forever()
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as tasks:

@@ -229,7 +229,7 @@ def altered(name: str, change: Callable[[list[Any]], object], sender: Role | Non
         for one in frames(data):
             try:
                 fields = msgspec.msgpack.decode(one[HEADER:])
-            except msgspec.DecodeError:  # a sealed one
+            except (msgspec.DecodeError, ValueError):  # a sealed one
                 fields = None
             if one[0] == 0xE1 and isinstance(fields, list) and fields[0] == name:
                 change(fields)
@@ -270,4 +270,3 @@ def drain(handshake: Handshake) -> list[Any]:
 def channels(pair: Pair) -> tuple[SecureChannel, SecureChannel]:
     """Both channels of a completed pair."""
     return pair.initiator.session.channel(), pair.responder.session.channel()
-

@@ -269,7 +269,9 @@ def private_bytes(key: object) -> bytes:
     """A private key as vectors have it: a raw key or seed, or a scalar in big endian."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.private_numbers().private_value.to_bytes((key.curve.key_size + 7) // 8, "big")
-    raw = cast("X25519PrivateKey | MLKEM768PrivateKey | MLKEM1024PrivateKey | Ed25519PrivateKey | MLDSA65PrivateKey", key)
+    raw = cast(
+        "X25519PrivateKey | MLKEM768PrivateKey | MLKEM1024PrivateKey | Ed25519PrivateKey | MLDSA65PrivateKey", key
+    )
     return raw.private_bytes_raw()
 
 
