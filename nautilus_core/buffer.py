@@ -14,21 +14,20 @@ class ReceiveBuffer:
         position: the place in `data` of the next frame.
     """
 
-    __slots__ = ("_needed", "_pending", "_pieces", "data", "position")
+    __slots__ = ("_pending", "_pieces", "data", "position")
 
     def __init__(self) -> None:
         self.data = b""
         self.position = 0
         self._pieces: list[bytes] = []
         self._pending = 0
-        self._needed = 0
 
     def __len__(self) -> int:
         return len(self.data) - self.position + self._pending
 
     def feed(self, piece: bytes) -> None:
         """Append bytes."""
-        if self.position == len(self.data):
+        if self.position == len(self.data) and not self._pieces:
             self.data = piece
             self.position = 0
         else:
@@ -40,7 +39,10 @@ class ReceiveBuffer:
 
         Call it when `data` alone is too short.
         """
-        if len(self.data) - self.position + self._pending < needed:
+        waiting = len(self.data) - self.position + self._pending
+        if waiting < needed:
+            if not waiting:
+                self.clear()
             return True
         if self._pieces:
             self.data = b"".join((self.data[self.position :], *self._pieces))

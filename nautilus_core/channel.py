@@ -1,118 +1,89 @@
 """The secure channel: records over a session's keys, sans-IO, in the shape of the engine. No handshake logic lives here.
 
-The call contract: `receive_data` only buffers; `next_event` opens what is buffered, one event at a time, an error last,
-until it says `NEED_DATA`; `send_data`, `update_keys`, `close` and `abort` queue records; `data_to_send` takes the queue
-and is called after each of the others, also after a `next_event` that raised.
+The call contract: `send_data`, `update_keys`, `close` and `abort` only queue; `receive_data` only buffers; `next_event`
+opens what is buffered, one event at a time, an error last, until it says `NEED_DATA`; `data_to_send` seals and takes the
+queue, and is called after each of the others, also after a `next_event` that raised.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from struct import Struct
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
-import msgspec
-
-from . import alerts
+from . import alerts, records
 from .buffer import ReceiveBuffer
 from .crypto.suites import TAG_LENGTH
-from .crypto.traffic_key import RECORDS_PER_KEY, TrafficKey
+from .crypto.traffic_key import RECORDS_PER_KEY, Plaintext, TrafficKey
 from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
 from .events import NEED_DATA, Accepted, DataReceived, Event, KeyUpdated, PeerClosed, Signal
-from .frames import (
-    ALERT,
-    CONTROL,
-    DATA,
-    FRAME_NAMES,
-    HANDSHAKE,
-    HEADER_LENGTH,
-    SEALED_ALERT,
-    foreign_protocol,
-    header,
-)
+from .frames import CONTROL, DATA, HEADER_LENGTH, header
 from .limits import DEFAULT_LIMITS, Limits
 from .role import INITIATOR, Role
 
 BYTES_PER_KEY: Final = 2**37
-"""No key seals more bytes than this by itself (the bound for AES-GCM of RFC 8446 section 5.5, in bytes)."""
+"""No key seals more bytes of data than this."""
 
 MAX_UPDATES_WITHOUT_DATA: Final = 16
 
 STEP: Final = "channel"
 """What the errors of a channel have as their `step`."""
 
-_MAX_CONTROL: Final = 1024
 _COPIED: Final = 4096
 """Up to this many bytes a copy costs less than a `memoryview`."""
 
-_DATA_HEADER: Final = DATA << 24
-_HEADER_BEFORE: Final = _DATA_HEADER - HEADER_LENGTH
-_EMPTY: Final = HEADER_LENGTH + TAG_LENGTH
+_EMPTY_RECORD: Final = (DATA << 24) + TAG_LENGTH
+_HEADER_BEFORE: Final = (DATA << 24) - HEADER_LENGTH
+_EMPTY_SIZE: Final = HEADER_LENGTH + TAG_LENGTH
 _unpack_header: Final = Struct(">I").unpack_from
 
-
-class _Accept(msgspec.Struct, frozen=True, array_like=True, tag="accept"):
-    pass
-
-
-class _KeyUpdate(msgspec.Struct, frozen=True, array_like=True, tag="key-update"):
-    reply: bool
-
-
-class _Close(msgspec.Struct, frozen=True, array_like=True, tag="close"):
-    pass
-
-
-_decode_control: Final = msgspec.msgpack.Decoder(_Accept | _KeyUpdate | _Close).decode
-_ACCEPT: Final = msgspec.msgpack.encode(_Accept())
-_CLOSE: Final = msgspec.msgpack.encode(_Close())
-_UPDATE: Final = msgspec.msgpack.encode(_KeyUpdate(False))
-_UPDATE_AND_REPLY: Final = msgspec.msgpack.encode(_KeyUpdate(True))
-
-Buffer = bytes | bytearray | memoryview
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class SecureChannel:
     """One end of a channel of sealed records. `session.channel()` makes it.
 
-    A direction ends with the sender's `close`, which is its last record: not even an alert follows. The other direction
-    goes on until its own `close`. End of stream without one is truncation, and an error.
+    A direction ends with its sender's `close`, which is its last record: not even an alert follows. The other direction
+    goes on until its own. An end of the stream without `close` is a truncation, and an error.
 
     Args:
         role: which end this is.
         writing: the first session key of this end.
         reading: the first session key of the peer.
         rejection: on the initiator, the responder's handshake key, under which it refuses us; None on the responder.
-        limits: the record length; the peer's records may have it too.
+        limits: the record length, for both directions.
         records_per_key: after how many records this end updates its key by itself; 2 to 2^22.
-        bytes_per_key: likewise after how many bytes of data, 1 to 2^37; a key always seals at least one data record.
+        bytes_per_key: likewise after how many bytes of data; 1 to 2^37. A key always seals one data record at least.
 
-    Buffers: `send_data` reads its argument before it returns and keeps no reference. `receive_data` keeps a reference to a
-    `bytes` argument until its records are opened, and copies any other kind. What `data_to_send` returns, and the payloads
-    of `DataReceived`, are `bytes` of their own.
+    Buffers: `bytes` that are given to `send_data` and `receive_data` are referred to until `data_to_send` and `next_event`
+    have sealed and opened them; any other kind is copied at once, and can be changed. What `data_to_send` returns, and the
+    payloads of `DataReceived`, are `bytes` of their own.
 
     Raises:
         ValueError: for a number out of range.
     """
 
     __slots__ = (
+        "_asked",
         "_bytes_left",
         "_bytes_per_key",
         "_confirmed",
         "_ended",
         "_error",
-        "_longest_data",
+        "_longest_frame",
         "_max_record",
+        "_open",
         "_peer_closed",
         "_reading",
         "_received",
         "_rejection",
         "_reply_due",
         "_role",
-        "_sent_close",
         "_to_send",
         "_update_at",
         "_updates_read",
         "_updates_sent",
+        "_waiting",
         "_writing",
         "max_payload",
     )
@@ -138,15 +109,17 @@ class SecureChannel:
         self._max_record = limits.record
         self.max_payload: Final = limits.record - TAG_LENGTH
         """The longest payload of one record, in bytes."""
-        self._longest_data = HEADER_LENGTH + limits.record if self._confirmed else 0
+        self._longest_frame = HEADER_LENGTH + limits.record if self._confirmed else 0
         self._update_at = records_per_key - 1
         self._bytes_left = self._bytes_per_key = bytes_per_key
         self._received = ReceiveBuffer()
+        self._waiting: list[Plaintext] = []
         self._to_send: list[bytes] = []
         self._error: HandshakeError | None = None
         self._ended = False
-        self._sent_close = False
+        self._open = True
         self._peer_closed = False
+        self._asked = False
         self._reply_due = False
         self._updates_sent = 0
         self._updates_read = 0
@@ -162,81 +135,51 @@ class SecureChannel:
     # ------------------------------------------------------------------ sending
 
     def send_data(self, data: Buffer) -> None:
-        """Queue application data, cut into records of at most `max_payload` bytes. Empty data is nothing.
+        """Queue application data, which leaves in records of at most `max_payload` bytes. Empty data is nothing.
 
         Args:
-            data: of any length; any object with a buffer will do, its bytes are taken in order.
+            data: of any length; of any kind of buffer, whose bytes are taken in order.
 
         Raises:
             LocalProtocolError: after `close`.
             HandshakeError: again, after the channel has failed.
-            TypeError: for an object without a buffer.
+            TypeError: for what is no buffer.
         """
-        if self._error is not None or self._sent_close:
+        if not self._open:
             self._refuse()
         if type(data) is not bytes:
-            data = _flat(data)
+            data = memoryview(data).tobytes()
         length, longest = len(data), self.max_payload
         if length > longest:
             view = memoryview(data)
-            for start in range(0, length, longest):
-                payload = view[start : start + longest]
-                self._send_record(payload, len(payload))
+            self._waiting += [view[start : start + longest] for start in range(0, length, longest)]
         elif length:
-            self._send_record(data, length)
-
-    def _send_record(self, payload: Buffer, length: int) -> None:
-        if self._reply_due or length > self._bytes_left or self._writing.sequence >= self._update_at:
-            self._make_room(length)
-        self._bytes_left -= length
-        self._updates_sent = 0
-        head = (_DATA_HEADER + TAG_LENGTH + length).to_bytes(4, "big")
-        self._to_send += (head, self._writing.seal(payload, head))
-
-    def _make_room(self, length: int) -> None:
-        """Update the key where one is due, while there is a record left under it to say so (RFC 8446 section 5.5)."""
-        used_up = self._writing.sequence >= self._update_at
-        full = length > self._bytes_left < self._bytes_per_key
-        if used_up or full or self._replies():
-            self._send_update(_UPDATE)
-
-    def _send_control(self, message: bytes) -> None:
-        head = header(CONTROL, len(message) + TAG_LENGTH)
-        self._to_send += (head, self._writing.seal(message, head))
+            self._waiting.append(data)
 
     def update_keys(self, *, ask_peer: bool = False) -> None:
         """Change to the next key of this direction now (RFC 8446 section 4.6.3); with `ask_peer`, the peer does too.
 
-        The peer answers as soon as it can, at the latest before its next data; any number of requests get one answer.
+        The peer answers at its next `data_to_send`; one answer serves any number of requests that it has read by then.
 
         Raises:
-            LocalProtocolError: after `close`, or after 16 updates without data between them, which the peer would refuse.
+            LocalProtocolError: after `close`, or after 16 updates without data in between, which the peer would refuse.
             HandshakeError: again, after the channel has failed.
         """
-        if self._error is not None or self._sent_close:
+        if not self._open:
             self._refuse()
+        self._seal_waiting()
         if self._updates_sent >= MAX_UPDATES_WITHOUT_DATA:
             raise LocalProtocolError(
                 f"{MAX_UPDATES_WITHOUT_DATA} key updates without data: this key has sealed nothing"
             )
-        self._send_update(_UPDATE_AND_REPLY if ask_peer else _UPDATE)
-
-    def _send_update(self, message: bytes) -> None:
-        self._send_control(message)
-        self._writing = self._writing.updated()
-        self._bytes_left = self._bytes_per_key
-        self._reply_due = False
-        self._updates_sent += 1
-
-    def _replies(self) -> bool:
-        """Whether the peer's request is answered now. Where that would be one update too many it waits for data."""
-        return self._reply_due and self._updates_sent < MAX_UPDATES_WITHOUT_DATA
+        self._asked = self._asked or ask_peer
+        self._send_update(records.UPDATE_AND_REPLY if ask_peer else records.UPDATE)
 
     def accept(self) -> None:
         """The engine's: the responder's first record, by which the initiator is welcome."""
         if self._role is INITIATOR or self._writing.sequence:
             raise LocalProtocolError("the responder's engine accepts, with the first record")
-        self._send_control(_ACCEPT)
+        self._send_control(records.ACCEPT)
 
     def close(self) -> None:
         """Say, authentically, that this end sends no more. Receiving goes on. A second call does nothing.
@@ -246,10 +189,10 @@ class SecureChannel:
         """
         if self._error is not None:
             raise self._error
-        if not self._sent_close:
-            self._send_control(_CLOSE)
-            self._sent_close = True
-            self._reply_due = False
+        if self._open:
+            self._seal_waiting()
+            self._send_control(records.CLOSE)
+            self._open = self._reply_due = False
 
     def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
         """End both directions at once. The peer is told `code`, unless this end has closed: `close` is its last record.
@@ -269,15 +212,58 @@ class SecureChannel:
         self._fail(HandshakeError(f"aborted by the application: {reason}", alert=code, step=STEP), retry_after)
 
     def data_to_send(self) -> bytes:
-        """Take all bytes that wait to be sent; `b""` when there are none. After a failure that is the alert."""
-        if self._reply_due and self._replies():
-            self._send_update(_UPDATE)
+        """Take all bytes that wait to be sent; `b""` when there are none. After a failure they end with the alert."""
+        self._seal_waiting()
+        self._reply()
         data = b"".join(self._to_send)
         self._to_send.clear()
         return data
 
     def _refuse(self) -> NoReturn:
         raise self._error or LocalProtocolError("this end of the channel is closed")
+
+    # ------------------------------------------------------------------ sealing
+
+    def _seal_waiting(self) -> None:
+        """Seal the data that waits, and update the key where that is due (RFC 8446 section 5.5)."""
+        waiting = self._waiting
+        if not waiting:
+            return
+        self._waiting = []
+        self._reply()
+        lengths = list(map(len, waiting))
+        if len(waiting) <= self._update_at - self._writing.sequence and sum(lengths) <= self._bytes_left:
+            self._seal_data(waiting, lengths)
+            return
+        for payload, length in zip(waiting, lengths, strict=True):
+            full = length > self._bytes_left < self._bytes_per_key
+            if full or self._writing.sequence >= self._update_at:
+                self._send_update(records.UPDATE)
+            self._seal_data([payload], [length])
+
+    def _seal_data(self, payloads: list[Plaintext], lengths: list[int]) -> None:
+        heads = [(_EMPTY_RECORD + length).to_bytes(4, "big") for length in lengths]
+        sealed = self._writing.seal_all(payloads, heads)
+        self._to_send += chain.from_iterable(zip(heads, sealed, strict=True))
+        self._bytes_left -= sum(lengths)
+        self._updates_sent = 0
+
+    def _send_control(self, message: bytes) -> None:
+        head = header(CONTROL, len(message) + TAG_LENGTH)
+        self._to_send += (head, self._writing.seal(message, head))
+
+    def _send_update(self, message: bytes) -> None:
+        """The last record under a key: there is always one left for it."""
+        self._send_control(message)
+        self._writing = self._writing.updated()
+        self._bytes_left = self._bytes_per_key
+        self._reply_due = False
+        self._updates_sent += 1
+
+    def _reply(self) -> None:
+        """Answer the peer's requests. After 16 updates without data the answer waits for data: the key is unused."""
+        if self._reply_due and self._updates_sent < MAX_UPDATES_WITHOUT_DATA:
+            self._send_update(records.UPDATE)
 
     # ---------------------------------------------------------------- receiving
 
@@ -287,7 +273,7 @@ class SecureChannel:
         Raises:
             LocalProtocolError: for data after the end of the stream.
             HandshakeError: again, after the channel has failed.
-            TypeError: for an object without a buffer.
+            TypeError: for what is no buffer.
         """
         if self._error is not None:
             raise self._error
@@ -301,13 +287,16 @@ class SecureChannel:
             self._ended = True
 
     def next_event(self) -> Event | Signal:
-        """What happened next, or `NEED_DATA`: `Accepted`, `DataReceived` with all data up to the next control record,
-        `KeyUpdated`, `PeerClosed`. After `PeerClosed` it is returned again at each call: there is no more to wait for.
+        """What happened next, or `NEED_DATA`.
+
+        Returns:
+            `Accepted`; `DataReceived`, with all data that is there up to the next other record; `KeyUpdated`;
+            `PeerClosed`, and again at each call after it: there is nothing more to wait for.
 
         Raises:
             HandshakeError: a record that is not what it should be, an alert of the peer (`PeerAborted`), or an end of the
-                stream that was not announced (likewise). The channel has failed then, for good: the alert for the peer
-                is in `data_to_send`, and every later call raises the same error.
+                stream that was not announced (likewise). The channel has failed then, for good: `data_to_send` has the
+                alert for the peer, and every later call raises the same error.
         """
         if self._error is not None:
             raise self._error
@@ -326,8 +315,11 @@ class SecureChannel:
 
     def _open_data(self, payloads: list[bytes]) -> None:
         """Open the data records that are there whole, up to the first frame of another kind, into `payloads`."""
-        received, longest, open_record = self._received, self._longest_data, self._reading.open
+        received, longest = self._received, self._longest_frame
         data, start = received.data, received.position
+        sealed: list[bytes | memoryview] = []
+        heads: list[bytes] = []
+        known, size, head = -1, 0, b""
         while True:
             body = start + HEADER_LENGTH
             if body > len(data):
@@ -335,20 +327,24 @@ class SecureChannel:
                     break
                 data, start, body = received.data, 0, HEADER_LENGTH
             (word,) = _unpack_header(data, start)
-            size = word - _HEADER_BEFORE
-            if not _EMPTY < size <= longest:
-                break
+            if word != known:  # records of one length often follow each other
+                size = word - _HEADER_BEFORE
+                if not _EMPTY_SIZE < size <= longest:
+                    break
+                known, head = word, data[start:body]
             end = start + size
             if end > len(data):
                 if received.lacks(size):
                     break
-                data, start, body, end = received.data, 0, HEADER_LENGTH, size
-            sealed = data[body:end] if size <= _COPIED else memoryview(data)[body:end]
-            payloads.append(open_record(sealed, data[start:body]))
+                data, body, end = received.data, HEADER_LENGTH, size
+            sealed.append(data[body:end] if size <= _COPIED else memoryview(data)[body:end])
+            heads.append(head)
             received.position = start = end
+        if sealed:
+            self._reading.open_all(sealed, heads, payloads)
 
     def _open_other(self) -> Event | Signal:
-        """Open the next frame, which is not a data record, or not yet whole, or not legal now."""
+        """Open the next frame, which is not a data record, or not there whole, or not legal now."""
         received = self._received
         if self._peer_closed:
             if received:
@@ -358,18 +354,15 @@ class SecureChannel:
             return PeerClosed()
         if received.lacks(HEADER_LENGTH):
             return self._wait()
-        start = received.position
-        body = start + HEADER_LENGTH
-        head = received.data[start:body]
-        kind, length = head[0], int.from_bytes(head[1:], "big")
-        self._check_header(kind, head, length)
+        head = received.data[received.position : received.position + HEADER_LENGTH]
+        kind, length = records.check_header(head, confirmed=self._confirmed, max_record=self._max_record)
         if received.lacks(HEADER_LENGTH + length):
             return self._wait()
         start = received.position + HEADER_LENGTH
         received.position = start + length
         sealed = received.data[start : start + length]
         if kind == CONTROL:
-            return self._control(self._reading.open(sealed, head))
+            return self._control(records.decode_control(self._reading.open(sealed, head)))
         key = self._rejection or self._reading
         raise alerts.decode(key.open(sealed, head), authenticated=True)
 
@@ -384,60 +377,31 @@ class SecureChannel:
             received=f"{left} bytes of an unfinished record" if left else "the end of the stream",
         )
 
-    def _check_header(self, kind: int, head: bytes, length: int) -> None:
-        """Refuse what is not legal now, before any of it is buffered."""
-        if kind not in FRAME_NAMES:
-            raise foreign_protocol(head)
-        if kind in (HANDSHAKE, ALERT):
-            raise InvalidMessage(
-                "not a record of the channel",
-                expected="data, control or a sealed alert",
-                received=FRAME_NAMES[kind],
-                alert=AlertCode.UNEXPECTED_MESSAGE,
-            )
-        if kind == DATA and not self._confirmed:
-            raise InvalidMessage(
-                "data before acceptance",
-                expected="accept, or a sealed alert",
-                received=FRAME_NAMES[kind],
-                alert=AlertCode.UNEXPECTED_MESSAGE,
-            )
-        if kind == DATA and length <= TAG_LENGTH:
-            raise InvalidMessage("an empty data record", alert=AlertCode.ILLEGAL_PARAMETER)
-        limit = {DATA: self._max_record, CONTROL: _MAX_CONTROL, SEALED_ALERT: alerts.MAX_LENGTH}[kind]
-        if length > limit:
-            raise InvalidMessage(
-                "a record over the limit",
-                expected=f"at most {limit} bytes",
-                received=f"a header that announces {length}",
-                alert=AlertCode.RECORD_OVERFLOW,
-            )
-
-    def _control(self, body: bytes) -> Event:
-        """Do what the plaintext `body` of a control record says."""
-        try:
-            message = _decode_control(body)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise InvalidMessage("malformed control record") from error
-        if isinstance(message, _Accept) is self._confirmed:
+    def _control(self, message: records.Control) -> Event:
+        """Do what a control record says."""
+        if isinstance(message, records.Accept) is self._confirmed:
             raise InvalidMessage(
                 "a second accept" if self._confirmed else "a control record before acceptance",
-                expected="any other control record" if self._confirmed else "accept",
+                expected="data, key-update or close" if self._confirmed else "accept, or a sealed alert",
                 alert=AlertCode.UNEXPECTED_MESSAGE,
             )
-        if isinstance(message, _KeyUpdate):
+        if isinstance(message, records.KeyUpdate):
             return self._peer_updated(message.reply)
-        if isinstance(message, _Close):
+        if isinstance(message, records.Close):
             self._peer_closed = True
-            self._longest_data = 0
+            self._longest_frame = 0
             return PeerClosed()
         self._confirmed = True
         self._rejection = None
-        self._longest_data = HEADER_LENGTH + self._max_record
+        self._longest_frame = HEADER_LENGTH + self._max_record
         return Accepted()
 
     def _peer_updated(self, reply: bool) -> KeyUpdated:
-        self._updates_read += 1
+        """The peer has changed its key. What it was asked for does not count against it."""
+        if self._asked:
+            self._asked = False
+        else:
+            self._updates_read += 1
         if self._updates_read > MAX_UPDATES_WITHOUT_DATA:
             raise InvalidMessage(
                 "too many key updates without data",
@@ -445,24 +409,18 @@ class SecureChannel:
                 alert=AlertCode.UNEXPECTED_MESSAGE,
             )
         self._reading = self._reading.updated()
-        if reply and not self._sent_close:
-            self._reply_due = True
+        self._reply_due = self._open and (self._reply_due or reply)
         return KeyUpdated(self._role.peer)
 
     def _fail(self, error: HandshakeError, retry_after: int | None = None) -> None:
-        """Poison everything; queue the alert, behind what was sealed before it. The keys are dropped."""
+        """Poison everything: data that is not sealed is dropped, and so are the keys, once the alert is sealed."""
         if isinstance(error, PeerAborted) and error.code is not None:
-            self._to_send.clear()  # the peer has given up: it reads nothing more
-        elif not self._sent_close:
+            self._to_send.clear()  # the peer has given up and reads no more
+        elif self._open:
             self._to_send.append(alerts.frame(error.alert, retry_after, self._writing))
         self._error = error
-        self._reply_due = False
+        self._open = self._reply_due = False
+        self._waiting.clear()
         self._received.clear()
         self._rejection = None
         del self._writing, self._reading
-
-
-def _flat(data: Buffer) -> bytes | memoryview:
-    """The bytes of any object with a buffer, in order: without a copy where they are many and lie side by side."""
-    view = memoryview(data)
-    return view.cast("B") if view.nbytes > _COPIED and view.c_contiguous else view.tobytes()

@@ -170,7 +170,7 @@ def validate(steps: Sequence[AnyStep]) -> None:
         if step.needs > stage:
             raise _misplaced(steps, position, stage)
         provides = step.provides
-        if provides > stage:  # noqa: PLR1730  # max() is a call, in a loop that runs in every handshake
+        if provides > stage:
             stage = provides
             if stage is _SESSION and step is not steps[-1]:
                 raise _after_the_session(steps, position + 1)

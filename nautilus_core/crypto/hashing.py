@@ -81,10 +81,13 @@ class HashFunction:
         """What HKDF-Expand-Label without a context feeds to HMAC for one block: a constant, to be made once."""
         return _label_head(label, length, 0) + b"\x01"
 
+    def label_head(self, label: bytes) -> bytes:
+        """What Derive-Secret feeds to HMAC before the transcript hash and one byte 0x01: a constant, to be made once."""
+        return _label_head(label, self.digest_size, self.digest_size)
+
     def derive_secret(self, secret: bytes, label: bytes, transcript_hash: bytes) -> bytes:
         """Derive-Secret (RFC 8446 section 7.1); the transcript is given by its hash."""
-        size = self.digest_size
-        return self.hmac(secret, _label_head(label, size, size) + transcript_hash + b"\x01")
+        return self.hmac(secret, self.label_head(label) + transcript_hash + b"\x01")
 
 
 @lru_cache(maxsize=64)

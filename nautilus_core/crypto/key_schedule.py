@@ -14,16 +14,33 @@ from .traffic_key import TrafficKey
 _NOT_ESTABLISHED: Final = "no shared secret has been established, or the session's secrets were taken"
 
 
-@cache
-def _derived_early_secret(function: HashFunction) -> bytes:
-    """Derive-Secret(Early Secret, "derived", "") without a pre-shared key: a constant of the hash."""
-    zeros = bytes(function.digest_size)
-    return function.derive_secret(function.hmac(zeros, zeros), b"derived", function.empty)
+class _Constants:
+    """What the key schedule over one hash does not have to make again in every handshake: label heads, early secret."""
+
+    __slots__ = (
+        "derived_early_secret",
+        "exporter",
+        "finished",
+        "initiator_handshake",
+        "initiator_session",
+        "responder_handshake",
+        "responder_session",
+        "zeros",
+    )
+
+    def __init__(self, function: HashFunction) -> None:
+        self.zeros = bytes(function.digest_size)
+        early_secret = function.hmac(self.zeros, self.zeros)  # there is no pre-shared key
+        self.derived_early_secret = function.derive_secret(early_secret, b"derived", function.empty)
+        self.initiator_handshake = function.label_head(b"i hs traffic")
+        self.responder_handshake = function.label_head(b"r hs traffic")
+        self.initiator_session = function.label_head(b"i ap traffic")
+        self.responder_session = function.label_head(b"r ap traffic")
+        self.exporter = function.label_head(b"exp master")
+        self.finished = function.label_info(b"finished", function.digest_size)
 
 
-@cache
-def _finished_info(function: HashFunction) -> bytes:
-    return function.label_info(b"finished", function.digest_size)
+_constants: Final = cache(_Constants)
 
 
 class KeySchedule:
@@ -35,15 +52,16 @@ class KeySchedule:
         transcript_hash: through the last unsealed message.
     """
 
-    __slots__ = ("_initiator", "_responder", "_secret", "_suite")
+    __slots__ = ("_constants", "_hmac", "_initiator", "_responder", "_secret", "_suite")
 
     def __init__(self, suite: CipherSuite, shared_secret: bytes, transcript_hash: bytes) -> None:
-        function = suite.hash
-        secret = function.hmac(_derived_early_secret(function), shared_secret)
+        constants = self._constants = _constants(suite.hash)
+        hmac = self._hmac = suite.hash.hmac
+        context = transcript_hash + b"\x01"
         self._suite = suite
-        self._secret = secret
-        self._initiator = function.derive_secret(secret, b"i hs traffic", transcript_hash)
-        self._responder = function.derive_secret(secret, b"r hs traffic", transcript_hash)
+        secret = self._secret = hmac(constants.derived_early_secret, shared_secret)
+        self._initiator = hmac(secret, constants.initiator_handshake + context)
+        self._responder = hmac(secret, constants.responder_handshake + context)
 
     def __repr__(self) -> str:
         return f"KeySchedule({self._suite.name})"
@@ -54,22 +72,22 @@ class KeySchedule:
 
     def finished(self, sender: Role, transcript_hash: bytes) -> bytes:
         """The Finished MAC (RFC 8446 section 4.4.4) of `sender` over the transcript before it; as long as the hash."""
-        function = self._suite.hash
-        return function.hmac(function.hmac(self._handshake_traffic(sender), _finished_info(function)), transcript_hash)
+        hmac = self._hmac
+        return hmac(hmac(self._handshake_traffic(sender), self._constants.finished), transcript_hash)
 
     def session_secrets(self, transcript_hash: bytes) -> SessionSecrets:
         """Derive the session's secrets from the transcript through the last message, and forget the handshake's."""
         if not self._secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
-        function = self._suite.hash
-        derived = function.derive_secret(self._secret, b"derived", function.empty)
-        master = function.hmac(derived, bytes(function.digest_size))
+        function, constants, hmac = self._suite.hash, self._constants, self._hmac
+        context = transcript_hash + b"\x01"
+        master = hmac(function.derive_secret(self._secret, b"derived", function.empty), constants.zeros)
         self._secret = self._initiator = self._responder = b""
         return SessionSecrets(
             self._suite,
-            initiator=function.derive_secret(master, b"i ap traffic", transcript_hash),
-            responder=function.derive_secret(master, b"r ap traffic", transcript_hash),
-            exporter=function.derive_secret(master, b"exp master", transcript_hash),
+            initiator=hmac(master, constants.initiator_session + context),
+            responder=hmac(master, constants.responder_session + context),
+            exporter=hmac(master, constants.exporter + context),
         )
 
     def _handshake_traffic(self, sender: Role) -> bytes:

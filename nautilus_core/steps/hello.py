@@ -206,6 +206,12 @@ class HelloResponse(MessageStep[HelloSelection]):
         for step in context.steps.ahead:
             if step.name in running:
                 continue
+            if step.required:
+                raise _mismatch(
+                    f"the required step {step.name!r} came into the list after it was offered",
+                    expected=listed(sorted(running), 32),
+                    received=repr(step.name),
+                )
             fits = step.protocol_id in (None, context.protocol)
             reason = "the peer does not have it" if fits else f"it runs with {step.protocol_id!r} only"
             context.steps.remove(step)

@@ -20,6 +20,7 @@ from nautilus_core import (
     Message,
     MessageStep,
     NegotiationFailed,
+    Profile,
     Role,
     Stage,
     StepCompleted,
@@ -441,3 +442,32 @@ def test_edits_are_made_again_in_each_handshake() -> None:
     profiles = editing(commit)
     for _ in range(3):
         assert len(succeed(run(*profiles)).initiator.session.steps) == len(BUILT_IN) + 2
+
+
+def test_a_commit_before_the_negotiation_edits_what_is_negotiated() -> None:
+    def commit(context: Context) -> None:
+        context.steps.insert_before("initiator-finished", note("more", RESPONDER)())
+
+    def edit(profile: Profile) -> Profile:
+        return profile.insert_before("hello", note("first", needs=Stage.NOTHING, commit=commit))
+
+    pair = succeed(run(*both(edit)))
+    assert pair.initiator.session.steps == ("first", *BUILT_IN[:-1], "more", "initiator-finished")
+
+
+def test_a_required_step_that_a_commit_adds_after_the_hello_has_offered_the_list_is_not_dropped_in_silence() -> None:
+    """Too late to be offered: the handshake fails, on whichever side has it."""
+
+    def commit(context: Context) -> None:
+        context.steps.insert_before("initiator-finished", note("late")())
+
+    late, plain = (
+        note("early", needs=Stage.NOTHING, commit=commit),
+        note("early", needs=Stage.NOTHING),
+    )
+    for one, other in ((late, late), (late, plain), (plain, late)):
+        pair = run(alice().insert_after("hello", one), bob().insert_after("hello", other))
+        errors = [end.error for end in (pair.initiator, pair.responder)]
+        assert [error for error in errors if isinstance(error, NegotiationFailed) and "'late'" in str(error)]
+        assert not pair.initiator.completed
+        assert not pair.responder.completed

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from nautilus_core import (
+    ALERTS,
+    DEFAULT_SUITES,
     INITIATOR,
     RESPONDER,
     SUITES,
@@ -18,6 +20,7 @@ from nautilus_core import (
     Handshake,
     HandshakeCompleted,
     HandshakeError,
+    InvalidMessage,
     KeyUpdated,
     PeerAborted,
     PeerClosed,
@@ -56,16 +59,26 @@ class OneEnd:
 
     def run(self) -> None:
         """Send and receive all flights; what is sent must be what stands in the vector, to the byte."""
-        mine = model.side_of(self.role)
-        for sender, expected in flights_of(self.vector):
-            if sender == mine:
+        for sender, data in flights_of(self.vector):
+            self._flight(sender, data)
+
+    def run_to_its_error(self) -> HandshakeError:
+        """The same until the engine fails on something received; returns with what."""
+        for sender, data in flights_of(self.vector):
+            self._flight(sender, data)
+            if self.error is not None:
+                return self.error
+        pytest.fail("nothing failed")
+
+    def _flight(self, sender: str, data: bytes) -> None:
+        if sender == model.side_of(self.role):
+            self._drain()
+            assert self.handshake.data_to_send() == data
+            return
+        for piece in self.split(data):
+            if self.error is None:
+                self.handshake.receive_data(piece)
                 self._drain()
-                assert self.handshake.data_to_send() == expected
-                continue
-            for piece in self.split(expected):
-                if self.error is None:
-                    self.handshake.receive_data(piece)
-                    self._drain()
 
     def _drain(self) -> None:
         """Hear all that the engine has to say now; what comes after its session is for the channel."""
@@ -253,33 +266,60 @@ def test_a_replay_says_nothing_else_than_what_was_recorded() -> None:
     assert handshake.data_to_send() != flights_of(vector)[0][1]
 
 
-UNDER_THE_SEAL = [
-    ("responder-authentication", -1, AuthenticationFailed, AlertCode.DECRYPT_ERROR),
-    ("responder-finished", -1, SessionKeyDerivationFailed, AlertCode.BAD_FINISHED),
-    ("initiator-authentication", -1, AuthenticationFailed, AlertCode.DECRYPT_ERROR),
-    ("initiator-finished", -1, SessionKeyDerivationFailed, AlertCode.BAD_FINISHED),
-    ("responder-authentication", 40, AuthenticationFailed, AlertCode.DECRYPT_ERROR),  # the credential
-    ("initiator-authentication", 50, AuthenticationFailed, AlertCode.DECRYPT_ERROR),
+PROOFS = ("responder-authentication", "initiator-authentication")
+UNDER_THE_SEAL: list[tuple[str, str, type[HandshakeError], AlertCode]] = [
+    *[(step, "signature", AuthenticationFailed, AlertCode.DECRYPT_ERROR) for step in PROOFS],
+    *[(step, "credential", AuthenticationFailed, AlertCode.DECRYPT_ERROR) for step in PROOFS],
+    *[(step, "scheme", InvalidMessage, AlertCode.ILLEGAL_PARAMETER) for step in PROOFS],
+    *[(step, "type", InvalidMessage, AlertCode.ILLEGAL_PARAMETER) for step in PROOFS],
+    ("responder-finished", "mac", SessionKeyDerivationFailed, AlertCode.BAD_FINISHED),
+    ("initiator-finished", "mac", SessionKeyDerivationFailed, AlertCode.BAD_FINISHED),
 ]
 
 
-@pytest.mark.parametrize(("step", "place", "error", "code"), UNDER_THE_SEAL)
+@pytest.mark.parametrize(("step", "field", "error", "code"), UNDER_THE_SEAL)
 def test_what_is_altered_under_the_seal_fails_with_an_error_of_its_own(
-    step: str, place: int, error: type[HandshakeError], code: AlertCode
+    step: str, field: str, error: type[HandshakeError], code: AlertCode
 ) -> None:
     """A proof or a MAC that is wrong, sent by somebody who has the keys (the vector's)."""
-    vector = model.load("p256-ecdsa" if place == -1 else "x25519-ed25519")
+    vector = model.load("x25519-ed25519")
     frame = next(frame for frame in vector.frames if frame.step == step)
     body = bytearray(bytes.fromhex(frame.plaintext)[4:])
-    body[place] ^= 1
+    fields = {"type": 1, "credential": 2, "scheme": 3, "signature": 4, "mac": 1}
+    value = straight_line.decode(bytes(body))[fields[field]]
+    body[body.index(value if isinstance(value, bytes) else value.encode())] ^= 1
     frame.wire = sealed_again(vector, frame, bytes(body)).hex()
     end = OneEnd(vector, RESPONDER if frame.sender == "initiator" else INITIATOR, whole)
-    with pytest.raises(AssertionError):  # it does not go on as in the vector
-        end.run()
-    assert isinstance(end.error, error)
-    assert end.error.alert == code
+    failed = end.run_to_its_error()
+    assert isinstance(failed, error)
+    assert failed.alert == code
+    assert failed.step == step
     assert end.handshake.session is None
-    assert end.handshake.data_to_send() == b""
+    alert = end.handshake.data_to_send()
+    assert alert[0] == straight_line.SEALED_ALERT
+
+
+def test_an_early_message_that_was_altered_is_answered_in_plaintext() -> None:
+    """The keys differ then: the end that notices has neither sent nor opened anything sealed."""
+    vector = model.load("x25519-ed25519")
+    frame = next(frame for frame in vector.frames if frame.step == "hello-response")
+    wire = bytearray.fromhex(frame.wire)
+    wire[wire.index(bytes.fromhex(vector.responder.draws[0].bytes or ""))] ^= 1
+    frame.wire = wire.hex()
+    initiator = OneEnd(vector, INITIATOR, whole)
+    assert initiator.run_to_its_error().alert == AlertCode.BAD_RECORD_MAC
+    alert = initiator.handshake.data_to_send()
+    assert alert[0] == straight_line.ALERT
+    assert straight_line.decode(alert[4:]) == [AlertCode.BAD_RECORD_MAC, None]
+    responder = model.handshake_of(model.load("x25519-ed25519"), RESPONDER)
+    responder.receive_data(flights_of(vector)[0][1])
+    while not isinstance(responder.next_event(), Signal):
+        pass
+    responder.receive_data(alert)
+    with pytest.raises(PeerAborted) as caught:
+        responder.next_event()
+    assert caught.value.code == AlertCode.BAD_RECORD_MAC
+    assert not caught.value.authenticated
 
 
 def sealed_again(vector: Vector, frame: Frame, body: bytes) -> bytes:
@@ -390,3 +430,37 @@ def test_the_document_has_the_worked_example_of_the_vector() -> None:
     document = generate.DOCUMENT.read_text(encoding="utf-8")
     vector = model.load(generate.WORKED_EXAMPLE)
     assert generate.with_worked_example(document, vector) == document
+
+
+def rows_of(document: str) -> list[list[str]]:
+    """The cells of every row of every table."""
+    return [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in document.splitlines() if line[:1] == "|"]
+
+
+def test_the_document_has_every_alert_code_with_its_error() -> None:
+    rows = rows_of(generate.DOCUMENT.read_text(encoding="utf-8"))
+    written = {(row[0], row[1], row[2]) for row in rows if row[0].isdigit() and len(row) == 4}
+    codes = {
+        (str(int(code)), code.name.lower().replace("_", " "), error.__name__)
+        for error, codes in ALERTS.items()
+        for code in codes
+    }
+    assert written == codes
+    assert len(codes) == len(AlertCode)
+
+
+def test_the_document_has_every_group_suite_scheme_and_vector() -> None:
+    document = generate.DOCUMENT.read_text(encoding="utf-8")
+    rows = {row[0]: row for row in rows_of(document)}
+    for name, scheme in SCHEMES.items():
+        assert str(scheme.public_length) in rows[name][1].replace(",", "").split()
+    for name, group in GROUPS.items():
+        assert sum(int(word) for word in rows[name][1].replace(",", "").split() if word.isdigit()) == group.share_length
+        assert sum(int(word) for word in rows[name][2].replace(",", "").split() if word.isdigit()) == (
+            group.response_length
+        )
+    for suite in SUITES.values():
+        assert f"_{suite.aead.name}_{suite.hash.name}`" in document
+    places = [document.index(f"`{name}`") for name in DEFAULT_SUITES]
+    assert places == sorted(places)
+    assert {f"{name}.json" for name in NAMES} <= set(rows)
