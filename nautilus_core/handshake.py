@@ -122,7 +122,7 @@ class Handshake:
         wall_time: datetime | None = None,
     ) -> None:
         self.role = role
-        self.steps = StepList(profile.make_steps())
+        self.steps = StepList(profile.make_steps(), profile.descriptions)
         self.deadline = deadline
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
@@ -189,14 +189,14 @@ class Handshake:
             Exception: what a user's step raised, as it was.
         """
         events = self._events
-        if not events:
-            if self._error is not None:
-                raise self._error
+        if events:
+            return events.popleft()
+        if self._error is None:
             if self._state is _COMPLETED:
                 raise LocalProtocolError("the handshake is complete: go on with session.channel()")
             self._run()
-        if events:
-            return events.popleft()
+            if events:
+                return events.popleft()
         if self._error is not None:
             raise self._error
         return PAUSED if self._state is _PAUSED else NEED_DATA
@@ -268,11 +268,11 @@ class Handshake:
         context, stream, role = self._context, self._stream, self.role
         transcript, emit = self._transcript, self._events.append
         while True:
-            step = ordered[steps.cursor]
-            if step.protocol_id is not None and step.protocol_id != context.protocol:
+            step, description = ordered[steps.cursor], steps.descriptions[steps.cursor]
+            if description.protocol_id is not None and description.protocol_id != context.protocol:
                 self._skip(step)
                 continue
-            sender = self._turn or step.sender
+            sender = self._turn or description.sender
             if done is None:
                 if sender is role:
                     message = step.write(context)
@@ -294,7 +294,7 @@ class Handshake:
             framed, size = done
             done = None
             transcript.update(framed)
-            emit(StepCompleted(step.name, sender, size, stream.sealed))
+            emit(StepCompleted(description.name, sender, size, stream.sealed))
             if step.multi_message and self._has_more(step, sender):
                 continue
             steps.editable = True

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -16,8 +16,8 @@ from .identity.credentials import Anonymous, Identity
 from .identity.trust import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
 from .role import INITIATOR, RESPONDER
-from .step import MAX_NAME_LENGTH, check_definition
-from .steplist import AnyStep, refuse_removal, refuse_replacement, validate
+from .step import MAX_NAME_LENGTH, StepDescription, check_definition
+from .steplist import AnyStep, describe, refuse_removal, refuse_replacement, validate
 from .steps.authentication import Authentication
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation
 from .steps.fields import MAX_OFFERS
@@ -46,6 +46,9 @@ class Profile:
         stream: makes the stream, which frames, from the limits.
         limits: how much a peer may send.
 
+    Attributes:
+        descriptions: what each step of the validated list is.
+
     The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
     called a few times at once, to check the list, and once in each handshake.
     """
@@ -57,12 +60,14 @@ class Profile:
     _added: tuple[StepFactory, ...] = ()
     _order: tuple[int, ...] | None = None
     """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
+    descriptions: tuple[StepDescription, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         steps = self.make_steps()
         for step in steps:
             check_definition(step)
         validate(steps)
+        object.__setattr__(self, "descriptions", describe(steps))
 
     def make_stream(self) -> HandshakeStream:
         """A fresh stream for one handshake."""
@@ -125,7 +130,7 @@ class Profile:
         return replace(self, _added=added, _order=(*order[:start], *range(made, made + new), *order[end:]))
 
     def _position(self, name: str) -> int:
-        names = [step.name for step in self.make_steps()]
+        names = [description.name for description in self.descriptions]
         if name not in names:
             raise LocalProtocolError(f"no step {name!r} in {names}")
         return names.index(name)

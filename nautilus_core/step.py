@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -38,6 +38,15 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `class Ticket(Message, frozen=True, tag="fleet-ticket"): tenant: str; mac: bytes`. Put lengths and counts into the
     types (`Annotated[bytes, msgspec.Meta(max_length=32)]`): they are checked before `read` sees the message.
     """
+
+
+class StepDescription(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a step is, as far as a peer must know: so it travels in a hello."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+    sender: Role
+    protocol_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)] | None
+    required: bool
 
 
 class _Envelope(msgspec.Struct, frozen=True, array_like=True):

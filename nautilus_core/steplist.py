@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from .errors import LocalProtocolError
 from .role import Stage
-from .step import HandshakeStep, check_definition
+from .step import HandshakeStep, StepDescription, check_definition
 
 AnyStep: TypeAlias = HandshakeStep[Any]
-
-_name_of: Final = attrgetter("name")
 
 _NOTHING: Final = Stage.NOTHING
 _SESSION: Final = Stage.SESSION
@@ -35,16 +32,26 @@ class StepList:
         cursor: the engine's: the position of the running step, from 0; -1 before the start.
         editable: the engine's: before the start, and in a commit.
         ordered: the steps as a sequence, which follows all edits.
+        descriptions: what each of them is, in the same order.
+
+    Args:
+        steps: fresh steps, in order.
+        descriptions: of a list that was validated before, as a profile's was. Where `steps` are those steps again, there is
+            nothing to validate anew.
     """
 
-    __slots__ = ("_steps", "cursor", "editable", "ordered")
+    __slots__ = ("_steps", "cursor", "descriptions", "editable", "ordered")
 
-    def __init__(self, steps: Iterable[AnyStep]) -> None:
+    def __init__(self, steps: Iterable[AnyStep], descriptions: tuple[StepDescription, ...] = ()) -> None:
         self._steps: list[AnyStep] = list(steps)
         self.ordered: Sequence[AnyStep] = self._steps
+        self.descriptions = descriptions
         self.cursor = -1
         self.editable = True
-        validate(self._steps)
+        names = [step.name for step in self._steps]
+        if not names or names != [description.name for description in descriptions]:
+            validate(self._steps)
+            self.descriptions = describe(self._steps)
 
     def __iter__(self) -> Iterator[AnyStep]:
         return iter(self._steps)
@@ -64,7 +71,7 @@ class StepList:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all steps, in order."""
-        return tuple(map(_name_of, self._steps))
+        return tuple([description.name for description in self.descriptions])
 
     def index(self, step: AnyStep | str) -> int:
         """The position, from 0, of a step given by itself or by name; `LocalProtocolError` when it is not in the list."""
@@ -110,6 +117,7 @@ class StepList:
     def skip(self) -> None:
         """The engine's: take out the step at the cursor, which does not run with the negotiated protocol."""
         del self._steps[self.cursor]
+        self.descriptions = describe(self._steps)
 
     @property
     def current(self) -> AnyStep:
@@ -132,6 +140,12 @@ class StepList:
             check_definition(added)
         validate(steps)
         self._steps[:] = steps
+        self.descriptions = describe(steps)
+
+
+def describe(steps: Iterable[AnyStep]) -> tuple[StepDescription, ...]:
+    """What each of `steps` is."""
+    return tuple([StepDescription(step.name, step.sender, step.protocol_id, step.required) for step in steps])
 
 
 def refuse_removal(step: AnyStep) -> None:
@@ -184,7 +198,7 @@ def validate(steps: Sequence[AnyStep]) -> None:
                 f"position {position}, step {step.name!r}: an optional or protocol-bound step must stand after the step "
                 f"that negotiates protocols, in {_numbered(steps)}"
             )
-    if len(set(map(_name_of, steps))) != len(steps):
+    if len({step.name for step in steps}) != len(steps):
         seen: set[str] = set()
         for position, step in enumerate(steps):
             if step.name in seen:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-from .crypto.entropy import Entropy, EphemeralKey
+from .crypto.entropy import Entropy
 from .crypto.signatures import SigningKey
 from .errors import PeerAborted
 from .events import Event, HandshakeCompleted, Question, Signal

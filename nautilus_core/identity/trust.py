@@ -52,15 +52,18 @@ class _Pinned(TrustPolicy):
         peers = tuple(peers)
         if not peers:
             raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
-        self._keys = frozenset(peer for peer in peers if isinstance(peer, PublicKey))
+        keys = {peer for peer in peers if isinstance(peer, PublicKey)}
+        self._keys = frozenset((key.scheme, key.data) for key in keys)
         self._peer_ids = frozenset(check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers)
-        if len(self._keys) == len(set(peers)):
-            used = {key.scheme for key in self._keys}
+        if len(keys) == len(set(peers)):
+            used = {key.scheme for key in keys}
             self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
 
     def authorize(self, peer: Peer, context: Context) -> None:
-        if isinstance(peer, VerifiedPeer) and peer.public_key in self._keys:
-            return
+        if isinstance(peer, VerifiedPeer):
+            key = peer.public_key
+            if (key.scheme, key.data) in self._keys:
+                return
         if peer.peer_id not in self._peer_ids:
             expected = next(iter(self._peer_ids)) if len(self._peer_ids) == 1 else f"one of {len(self._peer_ids)} keys"
             raise AuthenticationFailed(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-import msgspec
 from msgspec import Meta
 
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
 from ..events import StepSkipped
-from ..role import INITIATOR, RESPONDER, Role, Stage
-from ..step import Message, MessageStep
-from ..steplist import AnyStep
+from ..role import INITIATOR, RESPONDER, Stage
+from ..step import Message, MessageStep, StepDescription
 from .fields import GREASE_BYTES, MAX_OFFERS, Nonce, Offer, Offers, check_distinct, check_lengths, grease, listed
 
 if TYPE_CHECKING:
@@ -32,16 +29,7 @@ _GREASE_VERSIONS: Final = tuple(nibble << 12 | 0xA00 | nibble << 4 | 0xA for nib
 """RFC 8701 section 2: versions that nobody will ever have."""
 
 
-class StepOffer(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One step of a list, as it is offered."""
-
-    name: Offer
-    sender: Role
-    protocol_id: Offer | None
-    required: bool
-
-
-StepOffers: TypeAlias = Annotated[tuple[StepOffer, ...], Meta(max_length=256)]
+StepDescriptions: TypeAlias = Annotated[tuple[StepDescription, ...], Meta(max_length=256)]
 Extensions: TypeAlias = Annotated[
     tuple[tuple[Offer, Annotated[bytes, Meta(max_length=MAX_EXTENSION_BYTES)]], ...], Meta(max_length=MAX_OFFERS)
 ]
@@ -53,7 +41,7 @@ class Hello(Message, frozen=True, tag="hello"):
     versions: Annotated[tuple[Annotated[int, Meta(ge=0, le=65_535)], ...], Meta(min_length=1, max_length=16)]
     protocols: Offers
     nonce: Nonce
-    steps: StepOffers
+    steps: StepDescriptions
     extensions: Extensions
 
 
@@ -63,7 +51,7 @@ class HelloSelection(Message, frozen=True, tag="hello-response"):
     version: int
     protocol: Offer | None
     nonce: Nonce
-    steps: StepOffers
+    steps: StepDescriptions
     extensions: Extensions
 
 
@@ -81,15 +69,6 @@ class HelloExchange:
     extensions: Mapping[str, bytes]
     target: str | None = None
     hello: Hello | None = None
-
-
-_offered_of: Final = attrgetter(*StepOffer.__struct_fields__)
-_protocol_of: Final = attrgetter("protocol_id")
-
-
-def offers_of(steps: Sequence[AnyStep]) -> StepOffers:
-    """How `steps` are named in a hello."""
-    return tuple([StepOffer(*_offered_of(step)) for step in steps])
 
 
 class NodeHello(MessageStep[Hello]):
@@ -117,7 +96,7 @@ class NodeHello(MessageStep[Hello]):
             (WIRE_VERSION, _GREASE_VERSIONS[randomness[-1] & 15]),
             protocols,
             randomness[:32],
-            offers_of(context.steps.after(HelloResponse.name)),
+            context.steps.descriptions[context.steps.index(HelloResponse.name) + 1 :],
             tuple(extensions),
         )
         return exchange.hello
@@ -157,7 +136,7 @@ class HelloResponse(MessageStep[HelloSelection]):
         if hello is None:
             raise InvalidMessage("no hello to respond to", alert=AlertCode.UNEXPECTED_MESSAGE)
         protocol = self._select_protocol(hello.protocols)
-        steps = agree_on_steps(offers_of(context.steps.ahead), hello.steps, protocol)
+        steps = agree_on_steps(context.steps.descriptions[context.steps.cursor + 1 :], hello.steps, protocol)
         answers = {**exchange.extensions, TARGET: b""}
         extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
         nonce = context.entropy.random_bytes(32)
@@ -248,18 +227,18 @@ def _mismatch(message: str, *, expected: str, received: str, hint: str | None = 
     )
 
 
-def agree_on_steps(own: StepOffers, offered: StepOffers, protocol: str | None) -> StepOffers:
+def agree_on_steps(own: StepDescriptions, offered: StepDescriptions, protocol: str | None) -> StepDescriptions:
     """On the responder: which of its steps run, given the initiator's: those that both have and that fit the protocol.
 
     Raises:
         NegotiationFailed: naming the first step that differs in sender or order, or that one side requires and the other
             does not have.
     """
-    if own == offered and not any(map(_protocol_of, own)):
+    if own == offered and not any([step.protocol_id for step in own]):
         return own
     check_distinct([step.name for step in offered], "steps")
     remaining = {offer.name: offer for offer in offered}
-    running: list[StepOffer] = []
+    running: list[StepDescription] = []
     for step in own:
         offer = remaining.pop(step.name, None)
         if offer is not None:
@@ -292,13 +271,13 @@ def agree_on_steps(own: StepOffers, offered: StepOffers, protocol: str | None) -
     return tuple(running)
 
 
-def check_selected_steps(own: StepOffers, selected: StepOffers, protocol: str | None) -> None:
+def check_selected_steps(own: StepDescriptions, selected: StepDescriptions, protocol: str | None) -> None:
     """On the initiator: every selected step is one of ours, with that sender, in our order, fitting the protocol.
 
     Raises:
         NegotiationFailed: naming the first difference, or a required step that was not selected.
     """
-    if own == selected and not any(map(_protocol_of, own)):
+    if own == selected and not any([step.protocol_id for step in own]):
         return
     check_distinct([step.name for step in selected], "steps")
     mine = {step.name: step for step in own}
@@ -330,11 +309,11 @@ def check_selected_steps(own: StepOffers, selected: StepOffers, protocol: str | 
             )
 
 
-def _fits(step: StepOffer, protocol: str | None) -> bool:
+def _fits(step: StepDescription, protocol: str | None) -> bool:
     return step.protocol_id is None or step.protocol_id == protocol
 
 
-def _check_sender(step: StepOffer, offer: StepOffer) -> None:
+def _check_sender(step: StepDescription, offer: StepDescription) -> None:
     if step.sender is not offer.sender:
         raise _mismatch(
             f"the two ends disagree on who sends {step.name!r}",

@@ -65,10 +65,6 @@ class Spy:
         sealed: bytes = self.cipher.encrypt(nonce, data, header)
         return sealed
 
-    def encrypt_into(self, nonce: bytes, data: bytes, header: bytes, buffer: memoryview) -> None:
-        self.nonces.append(nonce)
-        self.cipher.encrypt_into(nonce, data, header, buffer)
-
 
 def spied(key: TrafficKey) -> Spy:
     """Put a spy into `key`."""
@@ -96,14 +92,33 @@ def test_what_is_sealed_is_what_the_bare_aead_seals(
 
 @every_aead
 @pytest.mark.parametrize("length", [0, 1, 5000])
-def test_sealing_into_a_buffer_is_the_same(suite: CipherSuite, length: int) -> None:
-    one, other = TrafficKey(suite, secret_for(suite)), TrafficKey(suite, secret_for(suite))
-    plaintext = bytes(range(256)) * 20
-    buffer = bytearray(length + 16)
-    for _ in range(3):
-        other.seal_into(memoryview(plaintext)[:length], b"head", memoryview(buffer))
-        assert bytes(buffer) == one.seal(plaintext[:length], b"head")
-    assert one.sequence == other.sequence == 3
+def test_many_at_once_are_sealed_and_opened_as_one_by_one(suite: CipherSuite, length: int) -> None:
+    one, many, reading = (TrafficKey(suite, secret_for(suite)) for _ in range(3))
+    plaintexts = [bytes([number]) * length for number in range(5)]
+    headers = [b"head%d" % number for number in range(5)]
+    sealed = many.seal_all([plaintexts[0], memoryview(plaintexts[1]), *plaintexts[2:]], headers)
+    assert sealed == [one.seal(plaintext, header) for plaintext, header in zip(plaintexts, headers, strict=True)]
+    opened: list[bytes] = [b"before"]
+    reading.open_all(sealed, headers, opened)
+    assert opened == [b"before", *plaintexts]
+    assert one.sequence == many.sequence == reading.sequence == 5
+
+
+@every_aead
+@pytest.mark.parametrize("bad", range(5))
+def test_many_at_once_are_opened_up_to_the_first_forgery(suite: CipherSuite, bad: int) -> None:
+    writing, reading = TrafficKey(suite, secret_for(suite)), TrafficKey(suite, secret_for(suite))
+    headers = [b""] * 5
+    sealed = writing.seal_all([b"%d" % number for number in range(5)], headers)
+    forged = [*sealed[:bad], bytes(17), *sealed[bad + 1 :]]
+    opened: list[bytes] = []
+    with pytest.raises(InvalidMessage, match=f"number {bad} ") as caught:
+        reading.open_all(forged, headers, opened)
+    assert isinstance(caught.value.__cause__, InvalidTag)
+    assert opened == [b"%d" % number for number in range(bad)]
+    assert reading.sequence == bad
+    reading.open_all(sealed[bad:], headers[bad:], opened)
+    assert opened == [b"0", b"1", b"2", b"3", b"4"]
 
 
 @every_aead
@@ -123,18 +138,22 @@ def test_no_nonce_is_used_twice_whichever_way_is_sealed(suite: CipherSuite) -> N
         if number % 3:
             key.seal(b"x", b"")
         else:
-            key.seal_into(memoryview(b"x"), b"", memoryview(bytearray(17)))
-    assert len(set(spy.nonces)) == len(spy.nonces) == 600
+            key.seal_all([b"x", b"x"], [b"", b""])
+    assert len(set(spy.nonces)) == len(spy.nonces) == 800
 
 
 @every_aead
 def test_a_nonce_is_spent_even_when_sealing_fails(suite: CipherSuite) -> None:
     key = TrafficKey(suite, secret_for(suite))
     spy = spied(key)
-    with pytest.raises(ValueError, match="buffer"):
-        key.seal_into(memoryview(b"x"), b"", memoryview(bytearray(3)))
+    no_bytes: Any = None
+    with pytest.raises(TypeError):
+        key.seal(no_bytes, b"")
+    with pytest.raises(TypeError):
+        key.seal_all([b"x", no_bytes, b"x"], [b"", b"", b""])
     key.seal(b"x", b"")
-    assert len(set(spy.nonces)) == 2
+    assert len(set(spy.nonces)) == len(spy.nonces) == 4
+    assert key.sequence == 5
 
 
 # ------------------------------------------------------------------------------------------------ forgeries
@@ -206,12 +225,30 @@ def test_the_last_number_is_sealed_and_the_one_after_it_refused(suite: CipherSui
     with pytest.raises(LocalProtocolError, match="must be updated"):
         writing.seal(b"one more", b"")
     with pytest.raises(LocalProtocolError, match="must be updated"):
-        writing.seal_into(memoryview(b"one more"), b"", memoryview(bytearray(24)))
+        writing.seal_all([b"one more"], [b""])
     assert len(spy.nonces) == 1
     for forged in (last, Bare(suite, secret_for(suite)).seal(RECORDS_PER_KEY, b"one more", b"")):
         with pytest.raises(InvalidMessage, match="did not update") as caught:
             reading.open(forged, b"")
         assert caught.value.alert == AlertCode.UNEXPECTED_MESSAGE
+        with pytest.raises(InvalidMessage, match="did not update"):
+            reading.open_all([forged], [b""], [])
+    assert writing.sequence == reading.sequence == RECORDS_PER_KEY
+
+
+@every_aead
+def test_of_many_at_once_none_is_sealed_past_the_last_number_and_those_before_it_are_opened(suite: CipherSuite) -> None:
+    writing, reading = TrafficKey(suite, secret_for(suite)), TrafficKey(suite, secret_for(suite))
+    spy = spied(writing)
+    writing.sequence = reading.sequence = RECORDS_PER_KEY - 2
+    with pytest.raises(LocalProtocolError, match="must be updated"):
+        writing.seal_all([b"1", b"2", b"3"], [b"", b"", b""])
+    assert not spy.nonces
+    sealed = writing.seal_all([b"1", b"2"], [b"", b""])
+    opened: list[bytes] = []
+    with pytest.raises(InvalidMessage, match="did not update"):
+        reading.open_all([*sealed, bytes(17)], [b"", b"", b""], opened)
+    assert opened == [b"1", b"2"]
     assert writing.sequence == reading.sequence == RECORDS_PER_KEY
 
 
