@@ -41,8 +41,9 @@ class ReceiveBuffer:
         """
         waiting = len(self.data) - self.position + self._pending
         if waiting < needed:
-            if not waiting:
-                self.clear()
+            if not waiting:  # what was read is not kept
+                self.data = b""
+                self.position = 0
             return True
         if self._pieces:
             self.data = b"".join((self.data[self.position :], *self._pieces))

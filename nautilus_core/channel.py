@@ -7,7 +7,6 @@ queue, and is called after each of the others, also after a `next_event` that ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, NoReturn, TypeAlias
 
 from . import alerts, records

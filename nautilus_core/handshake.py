@@ -392,6 +392,8 @@ class Handshake:
             self._suspended = None
         if alert is not None:
             self._stream.write_alert(alert, retry_after)
+        for step in self.steps:
+            step.forget()
         self._stream.forget()
         self._context.forget()
 

@@ -50,7 +50,7 @@ class Profile:
         descriptions: what each step of the validated list is.
 
     The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
-    called a few times at once, to check the list, and once in each handshake.
+    called a few times at once, to check the list, and once in each handshake, where they must make the same steps again.
     """
 
     name: str

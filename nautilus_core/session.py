@@ -116,4 +116,5 @@ class Session:
             channel.receive_data(trailing)
         if stream.ended:
             channel.receive_data(b"")
+        stream.forget()
         return channel

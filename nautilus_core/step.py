@@ -113,6 +113,7 @@ class HandshakeStep(ABC, Generic[M]):
         built_in: whether it belongs to its profile for good and cannot be removed.
         finished: whether the step is done after the message just written or read.
         multi_message: whether there may be more than one: see `MultiMessageStep`.
+        inserts: names of the built-in steps that its commit may add: no other step can have them.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -127,6 +128,7 @@ class HandshakeStep(ABC, Generic[M]):
     built_in: bool = False
     finished: bool = True
     multi_message: bool = False
+    inserts: tuple[str, ...] = ()
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:
@@ -138,6 +140,9 @@ class HandshakeStep(ABC, Generic[M]):
 
     def commit(self, context: Context) -> None:  # most steps have nothing to commit
         """Both ends, once the message is in the transcript: derive keys, edit what lies ahead. Keep it deterministic."""
+
+    def forget(self) -> None:  # most steps keep no secret
+        """The handshake has failed: drop what is secret."""
 
     def check_finished(self) -> None:  # for steps of several messages
         """Called after `read`, where both ends must agree on whether that was the last message."""
@@ -304,8 +309,10 @@ def check_definition(step: HandshakeStep[Any]) -> None:
         )
     if not isinstance(getattr(step, "sender", None), Role):
         raise LocalProtocolError(f"step {name!r} needs a sender, INITIATOR or RESPONDER")
-    if step.provides > Stage.NOTHING and not step.required:
-        raise LocalProtocolError(f"step {name!r} provides {step.provides.name} and so must be required")
+    if (step.provides > Stage.NOTHING or step.built_in) and not step.required:
+        raise LocalProtocolError(
+            f"step {name!r} belongs to the protocol, or provides something, and so must be required"
+        )
     protocol_id = step.protocol_id
     if protocol_id is not None and not 0 < len(protocol_id.encode()) <= MAX_NAME_LENGTH:
         raise LocalProtocolError(f"the protocol id of step {name!r} has 1 to {MAX_NAME_LENGTH} bytes")

@@ -174,8 +174,8 @@ def validate(steps: Sequence[AnyStep]) -> None:
     """Check names and positions of a whole list.
 
     Raises:
-        LocalProtocolError: two steps of one name; a step that needs what is not established before it; an optional or
-            protocol-bound step before protocols are negotiated, or one there that could leave two ends with different
+        LocalProtocolError: two steps of one name, or of one that a step may add later; a step that needs what is not
+            established before it; an optional or protocol-bound step before protocols are negotiated, or one there that could leave two ends with different
             lists waiting for each other; anything after, or no, step that yields the session.
     """
     stage = _NOTHING
@@ -198,12 +198,12 @@ def validate(steps: Sequence[AnyStep]) -> None:
                 f"position {position}, step {step.name!r}: an optional or protocol-bound step must stand after the step "
                 f"that negotiates protocols, in {_numbered(steps)}"
             )
-    if len({step.name for step in steps}) != len(steps):
-        seen: set[str] = set()
-        for position, step in enumerate(steps):
-            if step.name in seen:
-                raise LocalProtocolError(f"position {position}: a second step {step.name!r}, in {_numbered(steps)}")
-            seen.add(step.name)
+    taken: set[str] = set()
+    reserved = {name for step in steps for name in step.inserts}
+    for position, step in enumerate(steps):
+        if step.name in taken or (step.name in reserved and not step.built_in):
+            raise LocalProtocolError(f"position {position}: the name {step.name!r} is taken, in {_numbered(steps)}")
+        taken.add(step.name)
     if not steps or steps[-1].provides is not _SESSION:
         raise LocalProtocolError(f"the last step must yield the session, in {_numbered(steps)}")
 

@@ -26,6 +26,7 @@ from .frames import (
     foreign_protocol,
 )
 from .limits import Limits
+from .role import RESPONDER
 
 if TYPE_CHECKING:
     from .session import Session
@@ -142,6 +143,13 @@ class NautilusStream(HandshakeStream):
         super().__init__(limits)
         self._writing: TrafficKey | None = None
         self.reading: TrafficKey | None = None
+
+    def hand_over(self, session: Session, first_records: bytes) -> None:
+        """The same; of the handshake's keys, only the one under which a responder can still refuse us is kept."""
+        super().hand_over(session, first_records)
+        self._writing = None
+        if session.role is RESPONDER:
+            self.reading = None
 
     def forget(self) -> None:
         """Drop what was received, and the keys."""
@@ -270,12 +278,8 @@ class LengthPrefixedStream(HandshakeStream):
         longest = min(self.limits.message, self._LONGEST)
         if len(message) > longest:
             raise _too_long(step, len(message), longest)
-        size = self._PREFIX + len(message)
-        left = self._bytes_left = self._bytes_left - size
-        if left < 0:
-            raise self._over_limits()
         self._to_send.append(len(message).to_bytes(self._PREFIX, "big") + message)
-        return message, size
+        return message, self._PREFIX + len(message)
 
     def read(self, step: HandshakeStep[Any]) -> Incoming | None:
         """Take the next message."""

@@ -100,7 +100,7 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
     """The responder selects a suite by its own preference; a wrong guess of the group adds a retry to the list."""
 
     name, sender, message = "suite", RESPONDER, SuiteSelection
-    needs, built_in = Stage.NOTHING, True
+    needs, built_in, inserts = Stage.NOTHING, True, (KeyShareRetry.name,)
 
     __slots__ = ("_agreement", "_negotiation")
 

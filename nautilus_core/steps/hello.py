@@ -236,7 +236,7 @@ def agree_on_steps(own: StepDescriptions, offered: StepDescriptions, protocol: s
     """
     if own == offered and not any([step.protocol_id for step in own]):
         return own
-    check_distinct([step.name for step in offered], "steps")
+    _check_names(offered)
     remaining = {offer.name: offer for offer in offered}
     running: list[StepDescription] = []
     for step in own:
@@ -279,7 +279,7 @@ def check_selected_steps(own: StepDescriptions, selected: StepDescriptions, prot
     """
     if own == selected and not any([step.protocol_id for step in own]):
         return
-    check_distinct([step.name for step in selected], "steps")
+    _check_names(selected)
     mine = {step.name: step for step in own}
     for offer in selected:
         step = mine.get(offer.name)
@@ -307,6 +307,12 @@ def check_selected_steps(own: StepDescriptions, selected: StepDescriptions, prot
                 received=listed(chosen, 32),
                 hint=_SAME_PROFILE,
             )
+
+
+def _check_names(steps: StepDescriptions) -> None:
+    names = [step.name for step in steps]
+    check_distinct(names, "steps")
+    check_lengths([*names, *(step.protocol_id for step in steps if step.protocol_id is not None)])
 
 
 def _fits(step: StepDescription, protocol: str | None) -> bool:

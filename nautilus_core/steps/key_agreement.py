@@ -59,6 +59,8 @@ class KeyAgreement:
     def receive(self, name: str | None, share: bytes) -> None:
         """On the responder: the initiator's share. A share in an unknown group is left to the retry."""
         self.guess = name
+        if name is None and share:
+            raise InvalidMessage("a key share of no group", expected="an empty one", alert=AlertCode.ILLEGAL_PARAMETER)
         if name is not None and name in GROUPS:
             GROUPS[name].check_share(share)
         self._share = share
@@ -71,6 +73,10 @@ class KeyAgreement:
         self._private_key = None
         self._share = b""
         return True
+
+    def forget(self) -> None:
+        """Drop the secrets."""
+        self._private_key = self._secret = None
 
     def selected_group(self) -> Group[object]:
         """The selected suite's group."""
@@ -181,3 +187,7 @@ class ResponderKeyShare(MessageStep[ResponderShare]):
     def commit(self, context: Context) -> None:
         """Hand the secret over."""
         context.establish(self._agreement.take_secret())
+
+    def forget(self) -> None:
+        """Drop the secrets of all the steps that share them."""
+        self._agreement.forget()

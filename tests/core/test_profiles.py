@@ -155,7 +155,7 @@ def test_an_edit_that_makes_an_invalid_list_is_refused_at_once() -> None:
         (lambda: profile.replace("hello", note()), "belongs to the protocol"),
         (lambda: profile.insert_after("initiator-finished", note()), "nothing can stand after"),
         (lambda: profile.insert_before("suite", note()), "needs both identities"),
-        (lambda: profile.insert_before("initiator-finished", lambda: [note()(), note()()]), "a second step 'note'"),
+        (lambda: profile.insert_before("initiator-finished", lambda: [note()(), note()()]), "the name 'note' is taken"),
         (lambda: profile.insert_before("initiator-finished", note("x" * 65)), "1 to 64 ASCII"),
         (lambda: profile.insert_before("hello-response", note(needs=Stage.NOTHING)), "right before 'hello-response'"),
     ]

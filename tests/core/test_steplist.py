@@ -153,9 +153,9 @@ def test_an_anchor_that_is_not_in_the_list(anchor: Any) -> None:
 def test_two_steps_of_one_name() -> None:
     steps = fresh()
     steps.insert_before("initiator-finished", note()())
-    with refused(r"position 10, step 'note'|position 10: a second step 'note', in 0 hello, 1 suites"):
+    with refused(r"position 10, step 'note'|position 10: the name 'note' is taken, in 0 hello, 1 suites"):
         steps.insert_before("initiator-finished", note()())
-    with refused("a second step 'hello'"):
+    with refused("the name 'hello' is taken"):
         steps.insert_before("initiator-finished", note("hello")())
 
 

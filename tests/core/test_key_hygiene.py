@@ -1,0 +1,82 @@
+"""Secrets are kept no longer than they are needed: after a failure, after completion, once a channel is taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from nautilus_core import (
+    INITIATOR,
+    Handshake,
+    InvalidMessage,
+    LocalProtocolError,
+    NautilusStream,
+    Stage,
+)
+from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.step import CustomProtocolStep
+from nautilus_core.steps.key_agreement import KeyAgreement
+from nautilus_core.testing import Pair
+
+from .helpers import alice, bob
+
+
+def agreement_of(engine: Handshake) -> KeyAgreement:
+    """What the key agreement's steps share."""
+    agreement = vars_of(engine.steps["initiator-key-share"])["_agreement"]
+    assert isinstance(agreement, KeyAgreement)
+    return agreement
+
+
+def vars_of(thing: object) -> dict[str, object]:
+    """The attributes of an object with slots."""
+    names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+def stream_of(engine: Handshake) -> NautilusStream:
+    """The engine's stream."""
+    stream = vars_of(engine)["_stream"]
+    assert isinstance(stream, NautilusStream)
+    return stream
+
+
+def test_after_a_failure_the_ephemeral_key_is_gone() -> None:
+    engine = Handshake(INITIATOR, alice())
+    engine.next_event()
+    assert vars_of(agreement_of(engine))["_private_key"] is not None
+    engine.abort("changed my mind")
+    secrets = vars_of(agreement_of(engine))
+    assert secrets["_private_key"] is None
+    assert secrets["_secret"] is None
+
+
+def test_after_completion_only_the_key_for_a_rejection_is_left_and_not_once_the_channel_is_taken() -> None:
+    pair = Pair(alice(), bob()).run()
+    initiator, responder = stream_of(pair.initiator.handshake), stream_of(pair.responder.handshake)
+    assert isinstance(initiator.reading, TrafficKey)
+    assert vars(initiator)["_writing"] is None
+    assert responder.reading is None
+    assert vars(responder)["_writing"] is None
+    pair.initiator.session.channel()
+    assert initiator.reading is None
+
+
+def test_the_name_of_the_retry_is_taken() -> None:
+    def impostor() -> CustomProtocolStep[bytes]:
+        return CustomProtocolStep(
+            "initiator-key-share-retry",
+            INITIATOR,
+            write=lambda _: b"",
+            read=lambda *_: None,
+            needs=Stage.KEYS,
+        )
+
+    with pytest.raises(LocalProtocolError, match="the name 'initiator-key-share-retry' is taken"):
+        alice().insert_before("initiator-finished", impostor)
+
+
+def test_a_share_of_no_group_is_refused() -> None:
+    agreement = KeyAgreement(None)
+    agreement.receive(None, b"")
+    with pytest.raises(InvalidMessage, match="of no group"):
+        agreement.receive(None, b"something")
