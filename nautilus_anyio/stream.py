@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from anyio import (
     BrokenResourceError,
@@ -162,7 +162,7 @@ class SecureStream(ByteStream):
                 with move_on_after(_CLOSE_GRACE):
                     async with self._sending:
                         self._channel.close()
-                        await self._transport.send(self._channel.data_to_send())
+                        await self._transport.send(bytes(self._channel.data_to_send()))
         except (HandshakeError, LocalProtocolError, BrokenResourceError, ClosedResourceError):
             pass  # it was broken already: there is nobody to say it to
         except BaseException:
@@ -191,7 +191,7 @@ class SecureStream(ByteStream):
         """Send what is sealed. A record that is not sent whole breaks the stream: its nonce is not used again."""
         try:
             while data := self._channel.data_to_send():
-                await self._transport.send(data)
+                await self._transport.send(cast("bytes", data))
         except (BrokenResourceError, ClosedResourceError) as error:
             raise self._failed(PeerAborted("the stream below broke", step="channel")) from error
         except BaseException:
@@ -228,7 +228,7 @@ class SecureStream(ByteStream):
         return ChannelFailed(self._failure)
 
 
-async def last_words(transport: ByteStream, data: bytes, grace: float = 1.0) -> None:
+async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = 1.0) -> None:
     """Send an alert so that it arrives: half-close, drain what still comes, briefly, and close.
 
     Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
@@ -236,7 +236,7 @@ async def last_words(transport: ByteStream, data: bytes, grace: float = 1.0) -> 
     with move_on_after(grace, shield=True):
         try:
             if data:
-                await transport.send(data)
+                await transport.send(bytes(data))
             await transport.send_eof()
             drained = 0
             while drained < _DRAIN_LIMIT:

@@ -12,17 +12,16 @@ from typing import Final, NoReturn, TypeAlias
 from . import alerts, records
 from .buffer import ReceiveBuffer
 from .crypto.suites import TAG_LENGTH
-from .crypto.traffic_key import RECORDS_PER_KEY, Plaintext, TrafficKey
+from .crypto.traffic_key import RECORDS_PER_KEY, TrafficKey
 from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
 from .events import NEED_DATA, Accepted, DataReceived, Event, KeyUpdated, PeerClosed, Signal
-from .frames import CONTROL, DATA, HEADER_LENGTH, header
+from .frames import CONTROL, DATA, HEADER_LENGTH
 from .limits import DEFAULT_LIMITS, Limits
+from .record_writer import MAX_UPDATES_WITHOUT_DATA, RecordWriter
 from .role import INITIATOR, Role
 
 BYTES_PER_KEY: Final = 2**37
 """No key seals more bytes of data than this."""
-
-MAX_UPDATES_WITHOUT_DATA: Final = 16
 
 STEP: Final = "channel"
 """What the errors of a channel have as their `step`."""
@@ -30,10 +29,6 @@ STEP: Final = "channel"
 _COPIED: Final = 4096
 """Up to this many bytes a copy costs less than a `memoryview`."""
 
-_MANY: Final = 4
-"""From this many data records on it is cheaper to seal them at once."""
-
-_EMPTY_RECORD: Final = (DATA << 24) + TAG_LENGTH
 _HEADER_BEFORE: Final = (DATA << 24) - HEADER_LENGTH
 _EMPTY_SIZE: Final = HEADER_LENGTH + TAG_LENGTH
 
@@ -56,17 +51,16 @@ class SecureChannel:
         bytes_per_key: likewise after how many bytes of data; 1 to 2^37. A key always seals one data record at least.
 
     Buffers: `bytes` that are given to `send_data` and `receive_data` are referred to until `data_to_send` and `next_event`
-    have sealed and opened them; any other kind is copied at once, and can be changed. What `data_to_send` returns, and the
-    payloads of `DataReceived`, are `bytes` of their own.
+    have sealed and opened them; any other kind is copied at once, and can be changed. What `data_to_send` returns belongs to
+    the caller; the payloads of `DataReceived` are `bytes` of their own.
 
     Raises:
         ValueError: for a number out of range.
     """
 
     __slots__ = (
+        "_accepted",
         "_asked",
-        "_bytes_left",
-        "_bytes_per_key",
         "_confirmed",
         "_ended",
         "_error",
@@ -77,14 +71,9 @@ class SecureChannel:
         "_reading",
         "_received",
         "_rejection",
-        "_reply_due",
         "_role",
-        "_to_send",
-        "_update_at",
         "_updates_read",
-        "_updates_sent",
-        "_waiting",
-        "_writing",
+        "_writer",
         "max_payload",
     )
 
@@ -102,7 +91,6 @@ class SecureChannel:
         if not 2 <= records_per_key <= RECORDS_PER_KEY or not 1 <= bytes_per_key <= BYTES_PER_KEY:
             raise ValueError("a key seals 2 to 2**22 records and 1 to 2**37 bytes")
         self._role = role
-        self._writing = writing
         self._reading = reading
         self._rejection = rejection
         self._confirmed = role is not INITIATOR
@@ -110,18 +98,14 @@ class SecureChannel:
         self.max_payload: Final = limits.record - TAG_LENGTH
         """The longest payload of one record, in bytes."""
         self._longest_frame = HEADER_LENGTH + limits.record if self._confirmed else 0
-        self._update_at = records_per_key - 1
-        self._bytes_left = self._bytes_per_key = bytes_per_key
+        self._writer = RecordWriter(writing, self.max_payload, records_per_key, bytes_per_key)
         self._received = ReceiveBuffer()
-        self._waiting: list[bytes] = []
-        self._to_send: list[bytes] = []
         self._error: HandshakeError | None = None
         self._ended = False
         self._open = True
         self._peer_closed = False
+        self._accepted = False
         self._asked = False
-        self._reply_due = False
-        self._updates_sent = 0
         self._updates_read = 0
 
     def __repr__(self) -> str:
@@ -147,7 +131,7 @@ class SecureChannel:
         """
         if not self._open:
             self._refuse()
-        self._waiting.append(data if type(data) is bytes else memoryview(data).tobytes())
+        self._writer.waiting.append(data if type(data) is bytes else memoryview(data).tobytes())
 
     def update_keys(self, *, ask_peer: bool = False) -> None:
         """Change to the next key of this direction now (RFC 8446 section 4.6.3); with `ask_peer`, the peer does too.
@@ -160,19 +144,20 @@ class SecureChannel:
         """
         if not self._open:
             self._refuse()
-        self._seal_waiting()
-        if self._updates_sent >= MAX_UPDATES_WITHOUT_DATA:
+        self._writer.seal_waiting()
+        if self._writer.updates >= MAX_UPDATES_WITHOUT_DATA:
             raise LocalProtocolError(
                 f"{MAX_UPDATES_WITHOUT_DATA} key updates without data: this key has sealed nothing"
             )
         self._asked = self._asked or ask_peer
-        self._send_update(records.UPDATE_AND_REPLY if ask_peer else records.UPDATE)
+        self._writer.update(records.UPDATE_AND_REPLY if ask_peer else records.UPDATE)
 
     def accept(self) -> None:
         """The engine's: the responder's first record, by which the initiator is welcome."""
-        if self._role is INITIATOR or self._writing.sequence:
+        if self._role is INITIATOR or self._accepted:
             raise LocalProtocolError("the responder's engine accepts, with the first record")
-        self._send_control(records.ACCEPT)
+        self._accepted = True
+        self._writer.control(records.ACCEPT)
 
     def close(self) -> None:
         """Say, authentically, that this end sends no more. Receiving goes on. A second call does nothing.
@@ -183,9 +168,8 @@ class SecureChannel:
         if self._error is not None:
             raise self._error
         if self._open:
-            self._seal_waiting()
-            self._send_control(records.CLOSE)
-            self._open = self._reply_due = False
+            self._writer.control(records.CLOSE)
+            self._writer.reply_due = self._open = False
 
     def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
         """End both directions at once. The peer is told `code`, unless this end has closed: `close` is its last record.
@@ -204,83 +188,12 @@ class SecureChannel:
         alerts.check_retry_after(retry_after)
         self._fail(HandshakeError(f"aborted by the application: {reason}", alert=code, step=STEP), retry_after)
 
-    def data_to_send(self) -> bytes:
+    def data_to_send(self) -> bytes | bytearray:
         """Take all bytes that wait to be sent; `b""` when there are none. After a failure they end with the alert."""
-        self._seal_waiting()
-        self._reply()
-        data = b"".join(self._to_send)
-        self._to_send.clear()
-        return data
+        return self._writer.take()
 
     def _refuse(self) -> NoReturn:
         raise self._error or LocalProtocolError("this end of the channel is closed")
-
-    # ------------------------------------------------------------------ sealing
-
-    def _seal_waiting(self) -> None:
-        """Seal the data that waits, in records of at most `max_payload` bytes."""
-        waiting = self._waiting
-        if not waiting:
-            return
-        self._waiting = []
-        if self._reply_due:
-            self._reply()
-        if len(waiting) >= _MANY and self._seal_at_once(waiting):
-            return
-        longest = self.max_payload
-        for data in waiting:
-            if 0 < len(data) <= longest:
-                self._seal_record(data)
-            else:
-                view = memoryview(data)
-                for start in range(0, len(view), longest):
-                    self._seal_record(view[start : start + longest])
-
-    def _seal_record(self, payload: Plaintext) -> None:
-        """Seal one data record, and update the key before it where that is due (RFC 8446 section 5.5)."""
-        length = len(payload)
-        full = length > self._bytes_left < self._bytes_per_key
-        if full or self._writing.sequence >= self._update_at:
-            self._send_update(records.UPDATE)
-        head = (_EMPTY_RECORD + length).to_bytes(4, "big")
-        self._to_send += (head, self._writing.seal(payload, head))
-        self._bytes_left -= length
-        self._updates_sent = 0
-
-    def _seal_at_once(self, payloads: list[bytes]) -> bool:
-        """The same for all of them, in a third of the time; False where one must be cut or the key be updated."""
-        lengths = list(map(len, payloads))
-        total, sizes = sum(lengths), set(lengths)
-        if 0 in sizes or max(sizes) > self.max_payload:
-            return False
-        if total > self._bytes_left or len(payloads) > self._update_at - self._writing.sequence:
-            return False
-        headers = {size: (_EMPTY_RECORD + size).to_bytes(4, "big") for size in sizes}
-        heads = [headers[length] for length in lengths]
-        frames = [b""] * (2 * len(heads))
-        frames[::2] = heads
-        frames[1::2] = self._writing.seal_all(payloads, heads)
-        self._to_send += frames
-        self._bytes_left -= total
-        self._updates_sent = 0
-        return True
-
-    def _send_control(self, message: bytes) -> None:
-        head = header(CONTROL, len(message) + TAG_LENGTH)
-        self._to_send += (head, self._writing.seal(message, head))
-
-    def _send_update(self, message: bytes) -> None:
-        """The last record under a key: there is always one left for it."""
-        self._send_control(message)
-        self._writing = self._writing.updated()
-        self._bytes_left = self._bytes_per_key
-        self._reply_due = False
-        self._updates_sent += 1
-
-    def _reply(self) -> None:
-        """Answer the peer's requests. After 16 updates without data the answer waits for data: the key is unused."""
-        if self._reply_due and self._updates_sent < MAX_UPDATES_WITHOUT_DATA:
-            self._send_update(records.UPDATE)
 
     # ---------------------------------------------------------------- receiving
 
@@ -429,18 +342,20 @@ class SecureChannel:
                 alert=AlertCode.UNEXPECTED_MESSAGE,
             )
         self._reading = self._reading.updated()
-        self._reply_due = self._open and (self._reply_due or reply)
+        if reply and self._open:
+            self._writer.reply_due = True
         return KeyUpdated(self._role.peer)
 
     def _fail(self, error: HandshakeError, retry_after: int | None = None) -> None:
         """Poison everything: data that is not sealed is dropped, and so are the keys, once the alert is sealed."""
+        writer = self._writer
         if isinstance(error, PeerAborted) and error.code is not None:
-            self._to_send.clear()  # the peer has given up and reads no more
+            writer.drop()
         elif self._open:
-            self._to_send.append(alerts.frame(error.alert, retry_after, self._writing))
+            writer.alert(error.alert, retry_after)
+        writer.end()
         self._error = error
-        self._open = self._reply_due = False
-        self._waiting.clear()
+        self._open = False
         self._received.clear()
         self._rejection = None
-        del self._writing, self._reading
+        del self._reading

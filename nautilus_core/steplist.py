@@ -175,8 +175,9 @@ def validate(steps: Sequence[AnyStep]) -> None:
 
     Raises:
         LocalProtocolError: two steps of one name, or of one that a step may add later; a step that needs what is not
-            established before it; an optional or protocol-bound step before protocols are negotiated, or one there that could leave two ends with different
-            lists waiting for each other; anything after, or no, step that yields the session.
+            established before it; an optional or protocol-bound step before protocols are negotiated, or one there that
+            could leave two ends with different lists waiting for each other; anything after, or no, step that yields the
+            session.
     """
     stage = _NOTHING
     negotiated = False

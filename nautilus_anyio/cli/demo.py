@@ -53,7 +53,9 @@ async def _demo(options: argparse.Namespace) -> int:
     for name, identity in (("initiator", initiator), ("responder", responder)):
         words = identity.public.words.split()
         console.print(f"{name}  [bold]{identity.peer_id}[/]")
-        console.print(f"           [dim]{' '.join(words[:8])}[/]\n           [dim]{' '.join(words[8:])}[/]", soft_wrap=True)
+        console.print(
+            f"           [dim]{' '.join(words[:8])}[/]\n           [dim]{' '.join(words[8:])}[/]", soft_wrap=True
+        )
     console.print()
     suites: dict[str, Any] = {"suites": options.suite} if options.suite else {}
     ours = profiles.nautilus(

@@ -47,6 +47,14 @@ class TrafficKey:
         self.sequence = sequence + 1
         return self._cipher.encrypt((self._iv ^ sequence).to_bytes(12, "big"), plaintext, header)
 
+    def seal_into(self, plaintext: memoryview, header: bytes, buffer: memoryview) -> None:
+        """The same into `buffer`, which is exactly 16 bytes longer than `plaintext`: for large data."""
+        sequence = self.sequence
+        if sequence >= RECORDS_PER_KEY:
+            raise LocalProtocolError(_EXHAUSTED)
+        self.sequence = sequence + 1
+        self._cipher.encrypt_into((self._iv ^ sequence).to_bytes(12, "big"), plaintext, header, buffer)
+
     def seal_all(self, plaintexts: Sequence[Plaintext], headers: Sequence[bytes]) -> list[bytes]:
         """The same for many, in order: the loop over them is the interpreter's, in C.
 

@@ -85,7 +85,7 @@ class SessionKeyDerivation(MessageStep[Finished]):
             writing, reading = secrets.traffic_key(role), secrets.traffic_key(role.peer)
             channel = SecureChannel(role, writing=writing, reading=reading, limits=limits)
             channel.accept()
-            first_records = channel.data_to_send()
+            first_records = bytes(channel.data_to_send())
 
         def make_channel(stream: HandshakeStream) -> SecureChannel:
             if channel is not None:

@@ -51,7 +51,7 @@ def make_channels(suite: str = AES) -> tuple[SecureChannel, SecureChannel]:
     return one, SecureChannel(RESPONDER, writing=key(2), reading=key(1))
 
 
-def receive(channel: SecureChannel, data: bytes) -> int:
+def receive(channel: SecureChannel, data: bytes | bytearray) -> int:
     """Give `data` to the channel; returns how many records came out."""
     channel.receive_data(data)
     count = 0
