@@ -159,12 +159,8 @@ class HelloResponse(MessageStep[HelloSelection]):
                 hint="this side's messages are reflected to it",
                 alert=AlertCode.ILLEGAL_PARAMETER,
             )
-        offered = {name for name, _ in hello.extensions}
-        names = [name for name, _ in message.extensions]
-        check_distinct(names, "extensions")
-        for name in names:
-            if name not in offered:
-                raise _not_offered("extension", repr(name), sorted(offered))
+        if message.extensions:
+            self._check_extensions([name for name, _ in hello.extensions], [name for name, _ in message.extensions])
         check_selected_steps(hello.steps, message.steps, message.protocol)
         self._selection = message
 
@@ -180,6 +176,12 @@ class HelloResponse(MessageStep[HelloSelection]):
         context.extensions = MappingProxyType(agreed)
         if len(selection.steps) != len(context.steps.ahead):
             self._remove_others(context, {offer.name for offer in selection.steps})
+
+    def _check_extensions(self, offered: Sequence[str], answered: Sequence[str]) -> None:
+        check_distinct(answered, "extensions")
+        for name in answered:
+            if name not in offered:
+                raise _not_offered("extension", repr(name), sorted(offered))
 
     def _remove_others(self, context: Context, running: set[str]) -> None:
         for step in context.steps.ahead:

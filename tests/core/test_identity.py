@@ -397,7 +397,7 @@ def test_no_secret_in_any_repr() -> None:
     initiator, responder = channels(pair)
     shown += [initiator, responder, *cells]
     for channel in (initiator, responder):
-        for key in (channel._writing, channel._reading):
+        for key in (channel._writer._key, channel._reading):
             hidden.append(key._secret)
             shown.append(key)
     everything = "".join([*map(repr, shown), *map(str, shown), *seen])
