@@ -65,6 +65,10 @@ class Spy:
         sealed: bytes = self.cipher.encrypt(nonce, data, header)
         return sealed
 
+    def encrypt_into(self, nonce: bytes, data: bytes, header: bytes, buffer: memoryview) -> None:
+        self.nonces.append(nonce)
+        self.cipher.encrypt_into(nonce, data, header, buffer)
+
 
 def spied(key: TrafficKey) -> Spy:
     """Put a spy into `key`."""
@@ -88,6 +92,18 @@ def test_what_is_sealed_is_what_the_bare_aead_seals(
         assert sealed == bare.seal(number, plaintext, header)
         assert reading.open(sealed, header) == plaintext
         assert writing.sequence == reading.sequence == number + 1
+
+
+@every_aead
+@pytest.mark.parametrize("length", [0, 1, 5000])
+def test_sealing_into_a_buffer_is_the_same(suite: CipherSuite, length: int) -> None:
+    one, other = TrafficKey(suite, secret_for(suite)), TrafficKey(suite, secret_for(suite))
+    plaintext = bytes(range(256)) * 20
+    buffer = bytearray(length + 16)
+    for _ in range(3):
+        other.seal_into(memoryview(plaintext)[:length], b"head", memoryview(buffer))
+        assert bytes(buffer) == one.seal(plaintext[:length], b"head")
+    assert one.sequence == other.sequence == 3
 
 
 @every_aead
@@ -139,7 +155,8 @@ def test_no_nonce_is_used_twice_whichever_way_is_sealed(suite: CipherSuite) -> N
             key.seal(b"x", b"")
         else:
             key.seal_all([b"x", b"x"], [b"", b""])
-    assert len(set(spy.nonces)) == len(spy.nonces) == 800
+            key.seal_into(memoryview(b"x"), b"", memoryview(bytearray(17)))
+    assert len(set(spy.nonces)) == len(spy.nonces) == 1000
 
 
 @every_aead
@@ -151,9 +168,11 @@ def test_a_nonce_is_spent_even_when_sealing_fails(suite: CipherSuite) -> None:
         key.seal(no_bytes, b"")
     with pytest.raises(TypeError):
         key.seal_all([b"x", no_bytes, b"x"], [b"", b"", b""])
+    with pytest.raises(ValueError, match="buffer"):
+        key.seal_into(memoryview(b"x"), b"", memoryview(bytearray(3)))
     key.seal(b"x", b"")
-    assert len(set(spy.nonces)) == len(spy.nonces) == 4
-    assert key.sequence == 5
+    assert len(set(spy.nonces)) == len(spy.nonces) == 5
+    assert key.sequence == 6
 
 
 # ------------------------------------------------------------------------------------------------ forgeries
@@ -226,6 +245,8 @@ def test_the_last_number_is_sealed_and_the_one_after_it_refused(suite: CipherSui
         writing.seal(b"one more", b"")
     with pytest.raises(LocalProtocolError, match="must be updated"):
         writing.seal_all([b"one more"], [b""])
+    with pytest.raises(LocalProtocolError, match="must be updated"):
+        writing.seal_into(memoryview(b"one more"), b"", memoryview(bytearray(24)))
     assert len(spy.nonces) == 1
     for forged in (last, Bare(suite, secret_for(suite)).seal(RECORDS_PER_KEY, b"one more", b"")):
         with pytest.raises(InvalidMessage, match="did not update") as caught:
