@@ -1,1 +1,1 @@
-"""Fuzzing: one harness for the parsers of frames, one for the engine in both roles. See `fuzz/README.md`."""
+"""Fuzz harnesses: see README.md. Nothing here is part of the package."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 
 def main() -> int:
@@ -14,7 +16,11 @@ def main() -> int:
             raise
         print("nautilus: the command needs more packages: pip install 'nautilus-handshake[cli]'", file=sys.stderr)
         return 1
-    return command()
+    code = command()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)  # a thread that still waits for standard input or the terminal must not keep the process
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from nautilus_core import (
     INITIATOR,
     PAUSED,
     Accepted,
+    AlertCode,
     Event,
     Handshake,
     HandshakeCompleted,
@@ -26,6 +27,7 @@ from nautilus_core import (
     Role,
     Session,
     Signal,
+    State,
 )
 
 from .errors import ChannelFailed, TransportFailed
@@ -65,9 +67,9 @@ async def handshake(
         LocalProtocolError: a question came and there is no `answer`, or `answer` left one open.
     """
     deadline = None if timeout is None else anyio.current_time() + timeout
-    engine = Handshake(role, profile, deadline=deadline, wall_time=datetime.now(UTC))
-    pump = _Pump(stream, engine, answer, on_event)
     try:
+        engine = Handshake(role, profile, deadline=deadline, wall_time=datetime.now(UTC))
+        pump = _Pump(stream, engine, answer, on_event)
         with anyio.CancelScope(deadline=inf if deadline is None else deadline) as scope:
             session = await pump.run()
             secure = SecureStream(stream, session, session.channel())
@@ -98,6 +100,15 @@ class _Pump:
         self._on_event = on_event
 
     async def run(self) -> Session:
+        try:
+            return await self._run()
+        except Exception:
+            if self._engine.state not in (State.COMPLETED, State.FAILED):  # a hook of the application raised
+                self._engine.abort("the application failed", code=AlertCode.INTERNAL_ERROR)
+                await last_words(self._stream, self._engine.data_to_send())
+            raise
+
+    async def _run(self) -> Session:
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
@@ -129,7 +140,7 @@ class _Pump:
         data = self._engine.data_to_send()
         if data:
             # where the peer has closed already, it may have sent an alert: reading finds it, or the end of the stream
-            with suppress(BrokenResourceError, ClosedResourceError):
+            with suppress(BrokenResourceError, ClosedResourceError, OSError):
                 await self._stream.send(data)
         return event
 
@@ -138,13 +149,11 @@ class _Pump:
             return await self._stream.receive()
         except EndOfStream:
             return b""
-        except (BrokenResourceError, ClosedResourceError) as error:
+        except (BrokenResourceError, ClosedResourceError, OSError) as error:
             raise TransportFailed("the connection broke in the middle of the handshake", step=self._where()) from error
 
     async def _ask(self, question: Question[Any]) -> None:
         if self._answer is None:
-            self._engine.abort("nobody answers questions here")
-            await last_words(self._stream, self._engine.data_to_send())
             raise LocalProtocolError(f"{type(question).__name__} was asked, but there is no answer=")
         answering = self._answer(question)
         if answering is not None:

@@ -46,6 +46,13 @@ async def serve(
         task_group: where the connections' tasks run; one of its own by default.
     """
 
+    def report(error: Exception) -> None:
+        if on_error is not None:
+            try:
+                on_error(error)
+            except Exception:
+                _log.exception("the on_error hook failed")
+
     async def serve_one(stream: ByteStream) -> None:
         try:
             secure = await handshake(stream, RESPONDER, profile, timeout=timeout, answer=answer, on_event=on_event)
@@ -53,11 +60,9 @@ async def serve(
                 await handler(secure)
         except (HandshakeError, LocalProtocolError) as error:
             _log.warning("handshake failed: %s", error)
-            if on_error is not None:
-                on_error(error)
+            report(error)
         except Exception as error:
             _log.exception("connection failed")
-            if on_error is not None:
-                on_error(error)
+            report(error)
 
     await listener.serve(serve_one, task_group)

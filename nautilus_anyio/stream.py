@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, Final, cast
 
 from anyio import (
     BrokenResourceError,
+    BusyResourceError,
     ClosedResourceError,
     EndOfStream,
     Lock,
@@ -21,11 +23,11 @@ from anyio import (
 from anyio.abc import ByteStream
 
 from nautilus_core import (
+    AlertCode,
     DataReceived,
     Event,
     HandshakeError,
     LocalProtocolError,
-    PeerAborted,
     PeerClosed,
     SecureChannel,
     Session,
@@ -33,7 +35,7 @@ from nautilus_core import (
 )
 from nautilus_core.identity.credentials import Peer
 
-from .errors import ChannelFailed
+from .errors import ChannelFailed, TransportFailed
 
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
@@ -77,6 +79,7 @@ class SecureStream(ByteStream):
         self._receiving = ResourceGuard("receiving from")
         self._failure: HandshakeError | None = None
         self._closed = False
+        self._sent_eof = False
 
     def __repr__(self) -> str:
         return f"<SecureStream {self._session!r}>"
@@ -144,6 +147,7 @@ class SecureStream(ByteStream):
         async with self._sending:
             with self._sealing():
                 self._channel.close()
+            self._sent_eof = True
             await self._flush()
 
     async def wait_accepted(self) -> None:
@@ -152,23 +156,59 @@ class SecureStream(ByteStream):
             while not self._channel.confirmed:
                 await self._next_event()
 
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close; after an exception abort instead, so that the peer does not take half of the data for all of it."""
+        if isinstance(error, Exception) and not self._closed:
+            await self._abort()
+        await self.aclose()
+
     async def aclose(self) -> None:
-        """Close both directions: say so to the peer, then close the stream below. Never waits longer than two seconds."""
+        """Close both directions: say so to the peer, then close the stream below; it waits two seconds at most for each."""
         if self._closed:
             return
-        self._closed = True
         try:
             if self._failure is None:
                 with move_on_after(_CLOSE_GRACE):
-                    async with self._sending:
-                        self._channel.close()
-                        await self._transport.send(bytes(self._channel.data_to_send()))
-        except (HandshakeError, LocalProtocolError, BrokenResourceError, ClosedResourceError):
-            pass  # it was broken already: there is nobody to say it to
+                    await self._say_goodbye()
+        except (
+            HandshakeError,
+            LocalProtocolError,
+            BrokenResourceError,
+            BusyResourceError,
+            ClosedResourceError,
+            OSError,
+        ):
+            pass  # it was broken already, or somebody still waits for acceptance: there is nobody to say it to
         except BaseException:
+            self._closed = True
             await aclose_forcefully(self._transport)
             raise
-        await self._transport.aclose()
+        self._closed = True
+        with move_on_after(_CLOSE_GRACE) as scope, suppress(OSError):
+            await self._transport.aclose()
+        if scope.cancelled_caught:
+            await aclose_forcefully(self._transport)
+
+    async def _say_goodbye(self) -> None:
+        """Send the close; before it, as initiator, take in the acceptance: TCP resets a stream closed with unread data."""
+        while not self._channel.confirmed:
+            with self._receiving:
+                await self._next_event()
+        async with self._sending:
+            self._closed = True
+            self._channel.close()
+            await self._transport.send(bytes(self._channel.data_to_send()))
+
+    async def _abort(self) -> None:
+        """Tell the peer that something went wrong here."""
+        if self._failure is None:
+            with suppress(HandshakeError, LocalProtocolError):
+                self._channel.abort("the application failed", code=AlertCode.INTERNAL_ERROR)
+            self._failed(HandshakeError("aborted by the application", step="channel"))
+            if not self._sending.locked():
+                await last_words(self._transport, self._channel.data_to_send())
 
     # ------------------------------------------------------------------ the pump
 
@@ -185,17 +225,20 @@ class SecureStream(ByteStream):
         try:
             yield
         except LocalProtocolError as error:
-            raise ClosedResourceError("send_eof() was called: this direction is closed") from error
+            if self._sent_eof:
+                raise ClosedResourceError("send_eof() was called: this direction is closed") from error
+            raise
 
     async def _flush(self) -> None:
         """Send what is sealed. A record that is not sent whole breaks the stream: its nonce is not used again."""
         try:
             while data := self._channel.data_to_send():
                 await self._transport.send(cast("bytes", data))
-        except (BrokenResourceError, ClosedResourceError) as error:
-            raise self._failed(PeerAborted("the stream below broke", step="channel")) from error
+        except (BrokenResourceError, ClosedResourceError, OSError) as error:
+            self._check_open()
+            raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
         except BaseException:
-            self._failed(PeerAborted("a send was cancelled half way", step="channel"))
+            self._failed(TransportFailed("a send was cancelled half way", step="channel"))
             await aclose_forcefully(self._transport)
             raise
 
@@ -219,9 +262,9 @@ class SecureStream(ByteStream):
             return await self._transport.receive(_RECEIVE_SIZE)
         except EndOfStream:
             return b""
-        except (BrokenResourceError, ClosedResourceError) as error:
+        except (BrokenResourceError, ClosedResourceError, OSError) as error:
             self._check_open()
-            raise self._failed(PeerAborted("the stream below broke", step="channel")) from error
+            raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
 
     def _failed(self, error: HandshakeError) -> ChannelFailed:
         self._failure = self._failure or error

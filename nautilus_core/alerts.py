@@ -27,8 +27,8 @@ _decode: Final = msgspec.msgpack.Decoder(_Alert).decode
 
 def check_retry_after(retry_after: int | None) -> None:
     """Raise `ValueError` for a `retry_after` that an alert cannot carry."""
-    if retry_after is not None and not 0 <= retry_after <= MAX_RETRY_AFTER:
-        raise ValueError(f"retry_after is 0 to {MAX_RETRY_AFTER} seconds")
+    if retry_after is not None and not (isinstance(retry_after, int) and 0 <= retry_after <= MAX_RETRY_AFTER):
+        raise ValueError(f"retry_after is 0 to {MAX_RETRY_AFTER} whole seconds")
 
 
 def frame(code: int, retry_after: int | None, key: TrafficKey | None) -> bytes:

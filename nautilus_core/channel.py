@@ -60,7 +60,6 @@ class SecureChannel:
 
     __slots__ = (
         "_accepted",
-        "_asked",
         "_confirmed",
         "_ended",
         "_error",
@@ -105,7 +104,6 @@ class SecureChannel:
         self._open = True
         self._peer_closed = False
         self._accepted = False
-        self._asked = False
         self._updates_read = 0
 
     def __repr__(self) -> str:
@@ -136,7 +134,8 @@ class SecureChannel:
     def update_keys(self, *, ask_peer: bool = False) -> None:
         """Change to the next key of this direction now (RFC 8446 section 4.6.3); with `ask_peer`, the peer does too.
 
-        The peer answers at its next `data_to_send`; one answer serves any number of requests that it has read by then.
+        The peer answers at its next `data_to_send`; one answer serves any number of requests that it has read by then. A
+        peer that sends no data answers 16 times: its key has sealed nothing then that a change could protect.
 
         Raises:
             LocalProtocolError: after `close`, or after 16 updates without data in between, which the peer would refuse.
@@ -149,7 +148,6 @@ class SecureChannel:
             raise LocalProtocolError(
                 f"{MAX_UPDATES_WITHOUT_DATA} key updates without data: this key has sealed nothing"
             )
-        self._asked = self._asked or ask_peer
         self._writer.update(records.UPDATE_AND_REPLY if ask_peer else records.UPDATE)
 
     def accept(self) -> None:
@@ -330,11 +328,7 @@ class SecureChannel:
         return Accepted()
 
     def _peer_updated(self, reply: bool) -> KeyUpdated:
-        """The peer has changed its key. What it was asked for does not count against it."""
-        if self._asked:
-            self._asked = False
-        else:
-            self._updates_read += 1
+        self._updates_read += 1
         if self._updates_read > MAX_UPDATES_WITHOUT_DATA:
             raise InvalidMessage(
                 "too many key updates without data",

@@ -46,9 +46,11 @@ class Context:
 
     __slots__ = (
         "_events",
+        "_first_records",
         "_published",
         "_stream",
         "_transcript",
+        "_when_complete",
         "entropy",
         "extensions",
         "peer",
@@ -87,6 +89,8 @@ class Context:
         self.transcript_hash: Callable[[], bytes] = transcript.digest
         self._events = events
         self._published: dict[str, Any] = {}
+        self._when_complete: list[Callable[[], None]] = []
+        self._first_records = b""
 
     def select_hash(self, name: str) -> None:
         """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
@@ -116,8 +120,22 @@ class Context:
             raise LocalProtocolError("only the step that provides the session finishes the handshake, once")
         session.results = MappingProxyType(self._published)
         session.steps = self.steps.names
-        self._stream.hand_over(session, first_records)
         self.session = session
+        self._first_records = first_records
+
+    def complete(self) -> Session:
+        """The engine's, after the last commit: do what waited for it, and let the session have the stream."""
+        session = self.session
+        if session is None:
+            raise LocalProtocolError("the last step did not finish the handshake with a session")
+        for action in self._when_complete:
+            action()
+        self._stream.hand_over(session, self._first_records)
+        return session
+
+    def when_complete(self, action: Callable[[], None]) -> None:
+        """Have `action` called once all steps are committed: for what outlives the handshake and must not outrun it."""
+        self._when_complete.append(action)
 
     def ask(self, question: Question[A]) -> Generator[Question[Any], Any, A]:
         """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`."""

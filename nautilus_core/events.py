@@ -97,10 +97,11 @@ class PeerClosed(Event, frozen=True):
 class Answer:
     """The place where a question's answer is left for the engine."""
 
-    __slots__ = ("_open", "error", "given", "value")
+    __slots__ = ("_open", "_withdrawn", "error", "given", "value")
 
     def __init__(self) -> None:
         self._open = False
+        self._withdrawn = False
         self.given = False
         self.value: Any = None
         self.error: HandshakeError | None = None
@@ -112,7 +113,9 @@ class Answer:
         self._open = True
 
     def give(self, value: Any, error: HandshakeError | None = None) -> None:
-        """The application's answer."""
+        """The application's answer. Once the handshake has ended it changes nothing."""
+        if self._withdrawn:
+            return  # the handshake ended first, by the peer or by time: next_event says why
         if not self._open:
             raise LocalProtocolError(
                 "this question was already answered" if self.given else "this question was not asked"
@@ -125,7 +128,7 @@ class Answer:
     def withdraw(self) -> None:
         """The handshake has ended: there is nobody left to answer to."""
         self._open = False
-        self.given = True
+        self._withdrawn = True
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Answer)

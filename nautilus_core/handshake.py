@@ -12,7 +12,8 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
-from types import GeneratorType, MappingProxyType
+from traceback import clear_frames
+from types import GeneratorType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from .alerts import check_retry_after
@@ -105,6 +106,7 @@ class Handshake:
         "_state",
         "_stream",
         "_suspended",
+        "_traceback",
         "_transcript",
         "_turn",
         "deadline",
@@ -133,6 +135,7 @@ class Handshake:
         self._repeated = 0
         self._suspended: _Suspended | None = None
         self._error: Exception | None = None
+        self._traceback: TracebackType | None = None
 
     def __repr__(self) -> str:
         return f"<Handshake {self.role.value} {self._state.value} at {self._where()}>"
@@ -164,7 +167,7 @@ class Handshake:
             HandshakeError: again, after the handshake has failed.
         """
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._traceback)
         if self._state is _COMPLETED and self._context.session is not None:
             self._context.session.check_not_taken()
         self._stream.feed(bytes(data) if not isinstance(data, bytes) else data)
@@ -198,7 +201,7 @@ class Handshake:
             if events:
                 return events.popleft()
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._traceback)
         return PAUSED if self._state is _PAUSED else NEED_DATA
 
     def data_to_send(self) -> bytes:
@@ -302,7 +305,7 @@ class Handshake:
             steps.editable = False
             steps.cursor += 1
             if step.provides is _SESSION:
-                self._complete(step)
+                self._complete()
                 return
 
     def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | None:
@@ -346,10 +349,8 @@ class Handshake:
             )
         return True
 
-    def _complete(self, step: AnyStep) -> None:
-        session = self._context.session
-        if session is None:
-            raise LocalProtocolError(f"the last step, {step.name!r}, did not finish the handshake with a session")
+    def _complete(self) -> None:
+        session = self._context.complete()
         self._move(_COMPLETED)
         self._events.append(HandshakeCompleted(session))
 
@@ -378,6 +379,9 @@ class Handshake:
         """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
         self._state = State.FAILED
         self._error = error
+        if isinstance(error, HandshakeError):
+            _clear_frames(error)
+        self._traceback = error.__traceback__
         self.steps.editable = False
         alert: int | None = AlertCode.INTERNAL_ERROR
         if isinstance(error, HandshakeError):
@@ -402,4 +406,11 @@ class Handshake:
 
     def _check_failed(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._traceback)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -190,6 +190,10 @@ def nautilus(
         raise ValueError(f"at most {_MOST_PROTOCOLS} protocols and {_MOST_EXTENSIONS} extensions fit a hello")
     if any(len(value) > MAX_EXTENSION_BYTES for value in extensions.values()):
         raise ValueError(f"an extension says at most {MAX_EXTENSION_BYTES} bytes")
+    said = sum(len(name.encode()) + len(value) for name, value in extensions.items()) + len((target or "").encode())
+    room = max(limits.message // 2, limits.message - 16_384)
+    if said > room:
+        raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
     extensions = MappingProxyType(dict(extensions))
     guess = SUITES[suites[0]].group
 

@@ -51,7 +51,7 @@ def _say(text: str) -> None:
 
 async def _connect(options: argparse.Namespace, profile: Profile) -> None:
     host, port = options.address
-    stream = await connect(host, port, profile, timeout=options.timeout, answer=_answer)
+    stream = await connect(host, port, profile, timeout=options.timeout, answer=_answering())
     await _talk(stream)
 
 
@@ -67,10 +67,11 @@ async def _listen(options: argparse.Namespace, profile: Profile) -> None:
 async def _first_peer(listener: Any, profile: Profile, timeout: float) -> SecureStream:
     """The first connection whose handshake completes; the others are reported, and closed."""
     found: list[SecureStream] = []
+    answer = _answering()
 
     async def attempt(raw: ByteStream) -> None:
         try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=timeout, answer=_answer)
+            stream = await handshake(raw, RESPONDER, profile, timeout=timeout, answer=answer)
         except HandshakeError as error:
             _say(str(error))
             return
@@ -85,8 +86,15 @@ async def _first_peer(listener: Any, profile: Profile, timeout: float) -> Secure
     return found[0]
 
 
-async def _answer(question: Any) -> None:
-    await anyio.to_thread.run_sync(ask_on_terminal, question)
+def _answering() -> Callable[[Any], Any]:
+    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last."""
+    asking = anyio.Lock()
+
+    async def answer(question: Any) -> None:
+        async with asking:
+            await anyio.to_thread.run_sync(ask_on_terminal, question, abandon_on_cancel=True)
+
+    return answer
 
 
 async def _talk(stream: SecureStream) -> None:
@@ -109,7 +117,7 @@ async def _send_standard_input(stream: SecureStream) -> None:
 async def _write_standard_output(stream: SecureStream) -> None:
     descriptor = sys.stdout.fileno()
     async for data in stream:
-        await anyio.to_thread.run_sync(_write_all, descriptor, data)
+        await anyio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

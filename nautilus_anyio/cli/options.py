@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import getpass
 import importlib.util
+import io
+import os
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +97,12 @@ def ask_on_terminal(question: Any) -> None:
         question.reject(f"the command cannot answer a {type(question).__name__}")
         return
     try:
-        terminal = Path("/dev/tty").open("r+", buffering=1)  # noqa: SIM115  # closed below, in both branches
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
         question.reject("there is no terminal to ask on; say --trust pinned:KEY or --trust anyone")
         return
-    with terminal:
+    with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
+        termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
         terminal.write(f"The peer's key is  {question.peer.peer_id}\n")
         if not isinstance(question.peer, Anonymous):
             terminal.write(f"in words           {question.peer.public_key.words}\n")

@@ -44,7 +44,7 @@ class TrustPolicy(ABC):
         """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask."""
 
     def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
-        """Called once `peer` is welcome and its message is committed."""
+        """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
 
 
 class _Pinned(TrustPolicy):
@@ -103,28 +103,37 @@ class InMemoryKnownPeers:
 
 class _KnownPeers(TrustPolicy):
     def __init__(self, store: KnownPeers, name: str | None, accept_new: bool) -> None:
+        if name == "":
+            raise ValueError("known_peers() wants a name, or None for the peer's own id")
         self._store = store
         self._name = name
         self._accept_new = accept_new
 
     def authorize(self, peer: Peer, context: Context) -> Deciding | None:
-        name = self._name or peer.peer_id
-        known = self._store.lookup(name)
-        if peer.peer_id in known:
+        name = self._name_of(peer)
+        if self._is_known(name, peer) or self._accept_new:
             return None
-        if known:
+        return _ask(peer, name, context)
+
+    def remember(self, peer: Peer, context: Context) -> None:
+        name = self._name_of(peer)
+        if not self._is_known(name, peer):
+            self._store.remember(name, peer.peer_id)
+
+    def _name_of(self, peer: Peer) -> str:
+        return peer.peer_id if self._name is None else self._name
+
+    def _is_known(self, name: str, peer: Peer) -> bool:
+        """Whether `peer` was met under `name`; refused where somebody else was, perhaps only a moment ago."""
+        known = self._store.lookup(name)
+        if known and peer.peer_id not in known:
             raise AuthenticationFailed(
                 f"{name} has another key than before",
                 expected=" or ".join(sorted(known)),
                 received=peer.peer_id,
                 hint="its key was replaced, or somebody stands in between; ask its owner before you trust the new one",
             )
-        return None if self._accept_new else _ask(peer, name, context)
-
-    def remember(self, peer: Peer, context: Context) -> None:
-        name = self._name or peer.peer_id
-        if peer.peer_id not in self._store.lookup(name):
-            self._store.remember(name, peer.peer_id)
+        return bool(known)
 
 
 def _types(*, anonymous: bool) -> tuple[str, ...]:

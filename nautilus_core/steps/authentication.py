@@ -6,7 +6,7 @@ first, then the transcript hash, then a hash over the credential itself.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
@@ -15,7 +15,7 @@ from ..crypto.hashing import HashFunction
 from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProtocolError
 from ..identity.credentials import ANONYMOUS, ANONYMOUS_TYPE, Identity, Peer, verify_possession
 from ..identity.trust import TrustPolicy
-from ..role import INITIATOR, RESPONDER, Role, Stage
+from ..role import INITIATOR, Role, Stage
 from ..step import Message, MessageStep, Reading
 from .cipher_suite import SuiteNegotiation
 from .fields import Credential, Offer, Signature
@@ -125,7 +125,7 @@ class Authentication(MessageStep[Proof]):
             if self._peer is None:
                 raise LocalProtocolError("a peer that was not verified")
             context.peer = self._peer
-            self._negotiation.trust.remember(self._peer, context)
+            context.when_complete(partial(self._negotiation.trust.remember, self._peer, context))
 
     def _not_accepted(self, message: Proof, trust: TrustPolicy) -> Exception:
         accepted = ", ".join(trust.credential_types)
@@ -143,13 +143,3 @@ def _hash(context: Context) -> HashFunction:
     if context.suite is None:
         raise LocalProtocolError("authentication before a cipher suite is selected")
     return context.suite.hash
-
-
-def responder_authentication(negotiation: SuiteNegotiation) -> Authentication:
-    """The responder's step."""
-    return Authentication(RESPONDER, negotiation)
-
-
-def initiator_authentication(negotiation: SuiteNegotiation) -> Authentication:
-    """The initiator's step."""
-    return Authentication(INITIATOR, negotiation)

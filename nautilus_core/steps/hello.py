@@ -160,7 +160,7 @@ class HelloResponse(MessageStep[HelloSelection]):
                 alert=AlertCode.ILLEGAL_PARAMETER,
             )
         if message.extensions:
-            self._check_extensions([name for name, _ in hello.extensions], [name for name, _ in message.extensions])
+            self._check_extensions([name for name, _ in message.extensions])
         check_selected_steps(hello.steps, message.steps, message.protocol)
         self._selection = message
 
@@ -177,7 +177,8 @@ class HelloResponse(MessageStep[HelloSelection]):
         if len(selection.steps) != len(context.steps.ahead):
             self._remove_others(context, {offer.name for offer in selection.steps})
 
-    def _check_extensions(self, offered: Sequence[str], answered: Sequence[str]) -> None:
+    def _check_extensions(self, answered: Sequence[str]) -> None:
+        offered = [*self._exchange.extensions, *([TARGET] if self._exchange.target is not None else [])]
         check_distinct(answered, "extensions")
         for name in answered:
             if name not in offered:

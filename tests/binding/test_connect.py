@@ -9,11 +9,12 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
-from nautilus_anyio import SecureStream, TransportFailed, connect, handshake, serve
+from nautilus_anyio import ChannelFailed, SecureStream, TransportFailed, connect, handshake, serve
 from nautilus_core import (
     INITIATOR,
     Accepted,
     AuthenticationFailed,
+    CustomProtocolStep,
     Event,
     HandshakeCompleted,
     HandshakeTimeout,
@@ -119,7 +120,7 @@ async def test_a_handler_that_fails_disturbs_nobody() -> None:
     async with listening(responder(), failing, on_error=failures.append) as port:
         async with await connect("127.0.0.1", port, initiator()) as stream:
             await stream.send(b"bad")
-            with pytest.raises(anyio.EndOfStream):
+            with pytest.raises(ChannelFailed, match="an error of its own"):
                 await stream.receive()
         async with await connect("127.0.0.1", port, initiator()) as stream:
             await stream.send(b"good")
@@ -215,3 +216,66 @@ async def test_over_any_byte_stream_here_a_pair_of_memory_streams() -> None:
             await stream.send_eof()
             with pytest.raises(anyio.EndOfStream):
                 await stream.receive()
+
+
+async def test_an_error_hook_that_fails_disturbs_nobody() -> None:
+    def hook(error: Exception) -> None:
+        raise KeyError("a bug in the hook")
+
+    async with listening(responder(), on_error=hook) as port:
+        async with await anyio.connect_tcp("127.0.0.1", port) as stray:
+            await stray.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert (await stray.receive())[:1] == b"\xe2"
+        async with await connect("127.0.0.1", port, initiator()) as stream:
+            await stream.send(b"x")
+            assert await stream.receive() == b"x"
+
+
+async def test_an_answer_that_raises_tells_the_peer() -> None:
+    failures: list[Exception] = []
+
+    def answer(question: object) -> None:
+        raise KeyError("a bug in the application")
+
+    async with listening(responder(), on_error=failures.append) as port:
+        with pytest.raises(KeyError):
+            await connect("127.0.0.1", port, initiator(trust=trust.ask()), answer=answer)
+        await anyio.wait_all_tasks_blocked()
+    assert isinstance(failures[0], PeerAborted)
+    assert "an error of its own" in str(failures[0])
+
+
+async def test_a_step_function_that_raises_closes_the_connection() -> None:
+    calls = []
+
+    def failing() -> CustomProtocolStep[bytes]:
+        calls.append(1)
+        if len(calls) > 4:
+            raise OSError("database is down")
+        return CustomProtocolStep("custom", INITIATOR, write=lambda _: b"", read=lambda *_: None)
+
+    failures: list[Exception] = []
+    profile = responder().insert_before("initiator-finished", failing)
+    calls.extend([1] * 4)
+    async with listening(profile, on_error=failures.append) as port:
+        with pytest.raises((PeerAborted, TransportFailed)):
+            await connect("127.0.0.1", port, initiator())
+    assert str(failures[0]) == "database is down"
+
+
+async def test_a_close_right_after_sending_without_waiting_for_acceptance_loses_nothing() -> None:
+    received = bytearray()
+    done = anyio.Event()
+
+    async def collect(stream: SecureStream) -> None:
+        async for data in stream:
+            received.extend(data)
+        done.set()
+
+    async with listening(responder(), collect) as port:
+        stream = await connect("127.0.0.1", port, initiator(), wait_for_accept=False)
+        await stream.send(bytes(2_000_000))
+        await stream.aclose()
+        with anyio.fail_after(20):
+            await done.wait()
+    assert len(received) == 2_000_000

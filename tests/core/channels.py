@@ -8,7 +8,6 @@ import msgspec
 
 from nautilus_core import (
     INITIATOR,
-    NEED_DATA,
     RESPONDER,
     SUITES,
     Accepted,
@@ -47,7 +46,8 @@ def ends(**options: Any) -> tuple[SecureChannel, SecureChannel]:
     """Both ends, accepted and confirmed."""
     initiator, responder = end(INITIATOR, **options), end(RESPONDER, **options)
     responder.accept()
-    assert deliver(responder, initiator) == [Accepted()]
+    if deliver(responder, initiator) != [Accepted()]:
+        raise RuntimeError("the acceptance did not arrive")
     return initiator, responder
 
 
@@ -109,12 +109,11 @@ def outcome(channel: SecureChannel) -> tuple[list[Event], HandshakeError | None]
     """All events, and the error that came after them, if one did."""
     found: list[Event] = []
     try:
-        while (event := channel.next_event()) is not NEED_DATA and event != PeerClosed():
-            assert isinstance(event, Event)
+        while not isinstance(event := channel.next_event(), Signal):
             found.append(event)
-        if event == PeerClosed():
-            found.append(PeerClosed())
-            channel.next_event()  # whatever follows a close is an error
+            if isinstance(event, PeerClosed):
+                channel.next_event()  # the same again, or the error that something follows the close
+                break
     except HandshakeError as error:
         return found, error
     return found, None

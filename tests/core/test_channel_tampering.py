@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nautilus_core import (
     INITIATOR,
+    RESPONDER,
     Accepted,
     AlertCode,
     DataReceived,
@@ -20,7 +21,7 @@ from nautilus_core import (
     SecureChannel,
 )
 
-from .channels import Forger, deliver, end, ends, events, frames, key, outcome, received, told
+from .channels import Forger, deliver, end, ends, events, frames, key, outcome, told
 
 
 def conversation() -> tuple[list[bytes], list[list[Event]]]:
@@ -40,9 +41,10 @@ def conversation() -> tuple[list[bytes], list[list[Event]]]:
         [KeyUpdated(INITIATOR)],
         [DataReceived((b"under the next key",))],
         [KeyUpdated(INITIATOR)],
-        *([DataReceived((b"%05d" % number,))] for number in range(5)),
-        [PeerClosed()],
     ]
+    for number in range(5):
+        meaning.append([DataReceived((b"%05d" % number,))])  # noqa: PERF401  # the list is of events of any kind
+    meaning.append([PeerClosed()])
     return frames(initiator.data_to_send()), meaning
 
 
@@ -66,25 +68,21 @@ def meaning_of(count: int) -> list[Event]:
 
 
 def fails(wire: bytes, good: int) -> HandshakeError:
-    """Give `wire` to a responder: it understands the first `good` frames, then fails and tells its peer.
-
-    That is so however the bytes come, and again at every later call.
-    """
+    """Give `wire` to a responder: it understands the first `good` frames, then fails and tells its peer."""
     initiator, responder = ends()
     responder.receive_data(wire)
     found, error = outcome(responder)
     assert merged(found) == meaning_of(good)
     assert isinstance(error, InvalidMessage)
-    answer = bytes(responder.data_to_send())
-    initiator.receive_data(answer)
-    assert [type(event) for event in events_before_error(initiator)] in ([], [KeyUpdated])
+    initiator.receive_data(responder.data_to_send())
     assert told(initiator) == error.alert
     return error
 
 
-def events_before_error(channel: SecureChannel) -> list[Event]:
-    found, _ = outcome(channel)
-    return found
+def give(channel: SecureChannel, data: bytes) -> None:
+    """Hand over `data`, where there is any: nothing would be the end of the stream."""
+    if data:
+        channel.receive_data(data)
 
 
 def test_the_conversation_itself_is_fine() -> None:
@@ -116,8 +114,7 @@ def test_every_bit_of_every_record_counts(number: int) -> None:
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 6, 10])
 def test_a_forged_record_moves_no_sequence_number(number: int) -> None:
     reading = key("i_ap")
-    _, accepted = ends()
-    responder = SecureChannel(accepted._role, writing=key("r_ap"), reading=reading)
+    responder = SecureChannel(RESPONDER, writing=key("r_ap"), reading=reading)
     frame = bytearray(FRAMES[number])
     frame[-1] ^= 1
     responder.receive_data(b"".join([*FRAMES[:number], frame]))
@@ -153,7 +150,7 @@ def test_records_in_another_order_are_an_error(number: int) -> None:
 def test_dropping_the_end_is_a_truncation() -> None:
     for count in range(len(FRAMES)):
         _, responder = ends()
-        responder.receive_data(b"".join(FRAMES[:count]))
+        give(responder, b"".join(FRAMES[:count]))
         responder.receive_data(b"")
         found, error = outcome(responder)
         assert merged(found) == meaning_of(count)
@@ -166,7 +163,7 @@ def test_an_end_of_the_stream_at_every_place_is_a_truncation() -> None:
     borders = [len(b"".join(FRAMES[:count])) for count in range(len(FRAMES) + 1)]
     for length in range(len(wire)):
         initiator, responder = ends()
-        responder.receive_data(wire[:length])
+        give(responder, wire[:length])
         responder.receive_data(b"")
         found, error = outcome(responder)
         assert merged(found) == meaning_of(sum(border <= length for border in borders) - 1)
@@ -215,14 +212,12 @@ def test_records_of_another_session_are_an_error() -> None:
 
 def test_a_record_that_claims_another_type_is_an_error() -> None:
     """The header is authenticated: data cannot be turned into control, nor control into an alert."""
-    forger = Forger()
     for kind, other in ((0xE3, 0xE4), (0xE4, 0xE3), (0xE4, 0xE5), (0xE5, 0xE4)):
         frame = Forger().frame(kind, b"\x91\xa5close")
         _, responder = ends()
         responder.receive_data(bytes((other,)) + frame[1:])
         with pytest.raises(InvalidMessage, match="does not open"):
             responder.next_event()
-    assert forger.key.sequence == 0
 
 
 def test_an_old_key_opens_nothing_after_its_update() -> None:
@@ -274,7 +269,7 @@ def test_what_came_before_the_bad_record_is_delivered_together() -> None:
 
 
 def test_acceptance_and_data_survive_in_front_of_a_forgery() -> None:
-    initiator, responder = end(INITIATOR), SecureChannel(INITIATOR.peer, writing=key("r_ap"), reading=key("i_ap"))
+    initiator, responder = end(INITIATOR), SecureChannel(RESPONDER, writing=key("r_ap"), reading=key("i_ap"))
     responder.accept()
     responder.send_data(b"good")
     initiator.receive_data(bytes(responder.data_to_send()) + b"\xe3\x00\x00\x20" + bytes(32))
@@ -294,4 +289,3 @@ def test_a_broken_direction_breaks_both() -> None:
         responder.send_data(b"as if nothing had happened")
     with pytest.raises(PeerAborted):
         deliver(responder, initiator)
-    assert received([]) == b""

@@ -216,8 +216,9 @@ def test_an_answer_after_the_handshake_has_failed_comes_too_late(answer: Callabl
     pair = asking_pair()
     question = question_of(pair, RESPONDER)
     pair.responder.handshake.abort("tired of waiting")
-    with pytest.raises(LocalProtocolError, match="already answered"):
-        answer(question)
+    with pytest.raises(HandshakeError, match="tired of waiting"):
+        pair.responder.handshake.next_event()
+    answer(question)  # it is no mistake of the caller's: the peer or the clock may have been quicker
     with pytest.raises(HandshakeError, match="tired of waiting"):
         pair.responder.handshake.next_event()
 
