@@ -1,13 +1,14 @@
 """Fuzzes what parses frames: the handshake streams, the channel's records, alerts.
 
-The first byte chooses what is fed, the second in how many bytes at a time (0 for all at once), the rest are the bytes from
-the peer. However they are cut, the outcome must be the same, and an error must be a `HandshakeError`.
+The first byte chooses what is fed; the second in how many bytes at a time (its lower six bits, 0 for all at once), and
+after how many such pieces they are looked at (one more than its upper two bits); the rest are the bytes from the peer.
+However they are cut, the outcome must be the same, and an error must be a `HandshakeError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -39,7 +40,9 @@ from nautilus_core.crypto.traffic_key import TrafficKey
 SMALL: Final = Limits(message=4096, handshake=8192, record=300)
 SUITE: Final = SUITES["X25519_AES128GCM_SHA256"]
 
-Outcome = tuple[list[Any], str]
+Outcome: TypeAlias = tuple[list[Any], str]
+Reads: TypeAlias = list[list[bytes]]
+"""The pieces that come before each look."""
 
 
 class _Talk(MultiMessageStep):
@@ -69,13 +72,14 @@ def _steps() -> list[Any]:
 STEPS: Final = _steps()
 
 
-def _read_all(stream: HandshakeStream, pieces: list[bytes]) -> Outcome:
+def _read_all(stream: HandshakeStream, reads: Reads) -> Outcome:
     """Read the messages of all steps in turn, as far as they come."""
     found: list[Any] = []
     step = 0
     try:
-        for piece in pieces:
-            stream.feed(piece)
+        for pieces in reads:
+            for piece in pieces:
+                stream.feed(piece)
             while (incoming := stream.read(STEPS[step % len(STEPS)])) is not None:
                 found.append(incoming[1:])
                 step += 1
@@ -84,24 +88,24 @@ def _read_all(stream: HandshakeStream, pieces: list[bytes]) -> Outcome:
     return found, ""
 
 
-def _stream(data: list[bytes]) -> Outcome:
+def _stream(data: Reads) -> Outcome:
     return _read_all(NautilusStream(SMALL), data)
 
 
-def _sealed_stream(data: list[bytes]) -> Outcome:
+def _sealed_stream(data: Reads) -> Outcome:
     stream = NautilusStream(SMALL)
     stream.protect(_key(1), _key(2))
     return _read_all(stream, data)
 
 
-def _length_prefixed(data: list[bytes]) -> Outcome:
+def _length_prefixed(data: Reads) -> Outcome:
     stream = LengthPrefixedStream(SMALL)
-    step: CustomProtocolStep[bytes] = CustomProtocolStep("raw", INITIATOR, write=lambda _: b"", read=lambda *_: None)
     found: list[Any] = []
     try:
-        for piece in data:
-            stream.feed(piece)
-            while (incoming := stream.read(step)) is not None:
+        for pieces in data:
+            for piece in pieces:
+                stream.feed(piece)
+            while (incoming := stream.read(STEPS[-2])) is not None:
                 found.append(incoming)
     except HandshakeError as error:
         return found, f"{type(error).__name__} {error.alert} {error.message}"
@@ -124,15 +128,16 @@ def drain(channel: SecureChannel) -> Outcome:
     return found, ""
 
 
-def _channel(role: Role, *, confirmed: bool) -> Callable[[list[bytes]], Outcome]:
-    def run(data: list[bytes]) -> Outcome:
+def _channel(role: Role, *, confirmed: bool) -> Callable[[Reads], Outcome]:
+    def run(data: Reads) -> Outcome:
         channel = SecureChannel(
             role, writing=_key(1), reading=_key(2), rejection=None if confirmed else _key(3), limits=SMALL
         )
         found: list[Any] = []
         error = ""
-        for piece in [*data, b""]:
-            channel.receive_data(piece)
+        for pieces in [*data, [b""]]:
+            for piece in pieces:
+                channel.receive_data(piece)
             more, error = drain(channel)
             found += more
             if not error and found and isinstance(found[-1], PeerClosed):
@@ -146,15 +151,19 @@ def _channel(role: Role, *, confirmed: bool) -> Callable[[list[bytes]], Outcome]
     return run
 
 
-def _alert(data: list[bytes]) -> Outcome:
-    return [], str(_decoded(lambda: alerts.decode(b"".join(data), authenticated=len(data) > 1)))
+def _alert(data: Reads) -> Outcome:
+    return [], _decoded(lambda: alerts.decode(_joined(data), authenticated=len(data) > 1))
 
 
-def _control(data: list[bytes]) -> Outcome:
-    return [], str(_decoded(lambda: records.decode_control(b"".join(data))))
+def _control(data: Reads) -> Outcome:
+    return [], _decoded(lambda: records.decode_control(_joined(data)))
 
 
-def _decoded(decode: Callable[[], Any]) -> Any:
+def _joined(data: Reads) -> bytes:
+    return b"".join(piece for pieces in data for piece in pieces)
+
+
+def _decoded(decode: Callable[[], Any]) -> str:
     try:
         decode()
     except HandshakeError:
@@ -162,9 +171,9 @@ def _decoded(decode: Callable[[], Any]) -> Any:
     return "a message"
 
 
-def _step_messages(data: list[bytes]) -> Outcome:
+def _step_messages(data: Reads) -> Outcome:
     """One body, given to the codec of every step."""
-    body = b"".join(data)
+    body = _joined(data)
     found: list[Any] = []
     for step in STEPS:
         try:
@@ -175,7 +184,7 @@ def _step_messages(data: list[bytes]) -> Outcome:
     return found, ""
 
 
-TARGETS: Final[list[Callable[[list[bytes]], Outcome]]] = [
+TARGETS: Final[list[Callable[[Reads], Outcome]]] = [
     _stream,
     _sealed_stream,
     _length_prefixed,
@@ -191,15 +200,16 @@ def one_input(data: bytes) -> None:
     """One input; raises whatever is not a `HandshakeError`."""
     if len(data) < 2:
         return
-    target, size, rest = TARGETS[data[0] % len(TARGETS)], data[1], data[2:]
+    target, size, at_once, rest = TARGETS[data[0] % len(TARGETS)], data[1] & 63, 1 + (data[1] >> 6), data[2:]
     if not rest:
         return
     with insecure_provider():
-        whole = target([rest])
+        whole = target([[rest]])
         if size:
-            cut = target([rest[start : start + size] for start in range(0, len(rest), size)])
-            if target is not _alert and whole != cut:
-                raise RuntimeError(f"cut into pieces of {size}: {cut}; whole: {whole}")
+            pieces = [rest[start : start + size] for start in range(0, len(rest), size)]
+            cut = target([pieces[start : start + at_once] for start in range(0, len(pieces), at_once)])
+            if whole != cut:
+                raise RuntimeError(f"cut into pieces of {size}, {at_once} at once: {cut}; whole: {whole}")
 
 
 def seeds() -> dict[str, bytes]:
@@ -212,6 +222,7 @@ def seeds() -> dict[str, bytes]:
             frames = recorded(role, 0, secure=False)
             made[f"stream-{name}"] = bytes((0, 0)) + b"".join(frames[:6])
             made[f"sealed-{name}"] = bytes((1, 3)) + b"".join(frames[3:])
+            made[f"stream-{name}-some-pieces-at-once"] = bytes((0, 128 + 60)) + b"".join(frames[:6])
             for number, frame in enumerate(frames):
                 if frame[0] == 0xE1:
                     made[f"step-{name}-{number}"] = bytes((7, 0)) + frame[4:]
@@ -226,6 +237,7 @@ def seeds() -> dict[str, bytes]:
         rest = bytes(sender.data_to_send())
     alert = bytes.fromhex("922a19")
     made["channel"] = bytes((3, 7)) + rest
+    made["channel-some-pieces-at-once"] = bytes((3, 64 + 50)) + rest
     made["channel-initiator"] = bytes((4, 1)) + accept + rest
     made["channel-refused"] = bytes((4, 0)) + b"\xe5\x00\x00\x13" + alert + bytes(16)
     made["alert"] = bytes((5, 0)) + alert

@@ -159,9 +159,12 @@ class SecureStream(ByteStream):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close; after an exception abort instead, so that the peer does not take half of the data for all of it."""
+        """Close. After an exception abort instead, when cancelled cut: the peer must not take half of the data for all."""
         if isinstance(error, Exception) and not self._closed:
             await self._abort()
+        elif error is not None:
+            self._closed = True
+            await aclose_forcefully(self._transport)
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -7,13 +7,14 @@ queue, and is called after each of the others, also after a `next_event` that ra
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
 from . import alerts, records
 from .buffer import ReceiveBuffer
 from .crypto.suites import TAG_LENGTH
 from .crypto.traffic_key import RECORDS_PER_KEY, TrafficKey
-from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
+from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted, release_frames
 from .events import NEED_DATA, Accepted, DataReceived, Event, KeyUpdated, PeerClosed, Signal
 from .frames import CONTROL, DATA, HEADER_LENGTH
 from .limits import DEFAULT_LIMITS, Limits
@@ -71,6 +72,7 @@ class SecureChannel:
         "_received",
         "_rejection",
         "_role",
+        "_traceback",
         "_updates_read",
         "_writer",
         "max_payload",
@@ -100,6 +102,7 @@ class SecureChannel:
         self._writer = RecordWriter(writing, self.max_payload, records_per_key, bytes_per_key)
         self._received = ReceiveBuffer()
         self._error: HandshakeError | None = None
+        self._traceback: TracebackType | None = None
         self._ended = False
         self._open = True
         self._peer_closed = False
@@ -164,7 +167,7 @@ class SecureChannel:
             HandshakeError: again, after the channel has failed.
         """
         if self._error is not None:
-            raise self._error
+            self._refuse()
         if self._open:
             self._writer.control(records.CLOSE)
             self._writer.reply_due = self._open = False
@@ -182,7 +185,7 @@ class SecureChannel:
             ValueError: for another code, or a `retry_after` out of range.
         """
         if self._error is not None:
-            raise self._error
+            self._refuse()
         alerts.check_retry_after(retry_after)
         self._fail(HandshakeError(f"aborted by the application: {reason}", alert=code, step=STEP), retry_after)
 
@@ -191,7 +194,9 @@ class SecureChannel:
         return self._writer.take()
 
     def _refuse(self) -> NoReturn:
-        raise self._error or LocalProtocolError("this end of the channel is closed")
+        if self._error is not None:
+            raise self._error.with_traceback(self._traceback)
+        raise LocalProtocolError("this end of the channel is closed")
 
     # ---------------------------------------------------------------- receiving
 
@@ -204,7 +209,7 @@ class SecureChannel:
             TypeError: for what is no buffer.
         """
         if self._error is not None:
-            raise self._error
+            self._refuse()
         if self._ended:
             raise LocalProtocolError("data after the end of the stream")
         if type(data) is not bytes:
@@ -227,7 +232,7 @@ class SecureChannel:
                 alert for the peer, and every later call raises the same error.
         """
         if self._error is not None:
-            raise self._error
+            self._refuse()
         payloads: list[bytes] = []
         try:
             if self._peer_closed:
@@ -348,7 +353,9 @@ class SecureChannel:
         elif self._open:
             writer.alert(error.alert, retry_after)
         writer.end()
+        release_frames(error)
         self._error = error
+        self._traceback = error.__traceback__
         self._open = False
         self._received.clear()
         self._rejection = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from traceback import clear_frames
 from types import MappingProxyType
 from typing import ClassVar, Final
 
@@ -222,3 +223,10 @@ ALERTS: Final[Mapping[type[HandshakeError], tuple[AlertCode, ...]]] = MappingPro
     }
 )
 """From each error to the alerts that tell the peer of it: the first is the default. Each code stands in one row."""
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import re
+import select
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -158,3 +162,54 @@ def test_demo_draws_the_ladder_and_both_checksums_agree(backend: str) -> None:
     assert len(digests) == 2
     assert digests[0] == digests[1]
     assert "both sides agree" in done.stdout
+
+
+def read_until(descriptor: int, wanted: bytes, seconds: float = 20.0) -> bytes:
+    """What the terminal shows, through `wanted`."""
+    shown = b""
+    end = time.monotonic() + seconds
+    while wanted not in shown:
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            raise TimeoutError(shown)
+        shown += os.read(descriptor, 4096)
+    return shown
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"yes\n", 130), (b"no\n", 130)])
+def test_a_first_contact_is_asked_about_on_the_terminal_and_ctrl_c_ends_it(answer: bytes, code: int) -> None:
+    port = free_port()
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*NAUTILUS, "listen", str(port)])
+    try:
+        read_until(terminal, b"listening")
+        command = [*NAUTILUS, "connect", f"127.0.0.1:{port}", "--trust", "anyone"]
+        connecting = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        asked = read_until(terminal, b"(yes/no)")
+        assert b"key:" in asked
+        assert b"in words" in asked
+        os.write(terminal, answer)
+        accepted = answer == b"yes\n"
+        read_until(terminal, b"connected to" if accepted else b"refused at the terminal")
+        connecting.send_signal(signal.SIGINT)
+        connecting.communicate(timeout=20)
+        assert connecting.returncode == (130 if accepted else 3)
+        os.kill(process, signal.SIGINT)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) in (code, 3)
+    finally:
+        os.close(terminal)
+
+
+def test_ctrl_c_and_a_dead_peer_end_it_while_standard_input_stays_open() -> None:
+    port = free_port()
+    listener = start_listener(port, "--trust", "anyone", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = [*NAUTILUS, "connect", f"127.0.0.1:{port}", "--trust", "anyone"]
+    connected = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert connected.stderr is not None
+    assert b"connected" in connected.stderr.readline()
+    connected.send_signal(signal.SIGINT)
+    assert connected.wait(timeout=20) == 130
+    assert listener.wait(timeout=20) == 3
+    connected.communicate()
+    listener.communicate()

@@ -205,3 +205,27 @@ async def test_the_peer_is_the_verified_one_on_both_ends() -> None:
         assert responding.extra(SecureAttribute.peer).peer_id == ALICE.peer_id
         assert initiating.confirmed
         assert repr(initiating).startswith("<SecureStream Session(INITIATOR")
+
+
+async def test_leaving_by_an_exception_is_no_clean_end() -> None:
+    initiating, responding, *_ = await secure_pair()
+    with pytest.raises(RuntimeError, match="a bug"):
+        async with initiating:
+            await initiating.send(b"half of the answ")
+            raise RuntimeError("a bug")
+    async with responding:
+        assert await responding.receive() == b"half of the answ"
+        with pytest.raises(ChannelFailed, match="an error of its own"):
+            await responding.receive()
+
+
+async def test_leaving_by_a_cancellation_is_no_clean_end() -> None:
+    initiating, responding, *_ = await secure_pair()
+    with anyio.move_on_after(0.05):
+        async with initiating:
+            await initiating.send(b"half of the answ")
+            await anyio.sleep_forever()
+    async with responding:
+        assert await responding.receive() == b"half of the answ"
+        with pytest.raises(ChannelFailed, match="without a close|broke"):
+            await responding.receive()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -789,6 +791,31 @@ def test_after_a_failure_every_call_raises_and_there_are_no_keys(failed: Callabl
     assert responder.data_to_send() == b""
     assert not hasattr(responder, "_reading")
     assert not hasattr(responder._writer, "_key")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_keys_of_a_failed_channel_are_gone_from_memory(count: int) -> None:
+    """Also those that the frames of the error, which the caller may keep, would hold."""
+    reading, writing = key("i_ap"), key("r_ap")
+    alone = sys.getrefcount(reading)
+    responder = SecureChannel(RESPONDER, writing=writing, reading=reading)
+    assert sys.getrefcount(reading) > alone
+    responder.receive_data((b"\xe3\x00\x00\x11" + bytes(17)) * count)
+    with pytest.raises(InvalidMessage) as caught:
+        responder.next_event()
+    assert caught.value.__cause__ is not None
+    assert sys.getrefcount(reading) == sys.getrefcount(writing) == alone
+
+
+def test_an_error_that_is_raised_again_and_again_does_not_grow() -> None:
+    _, responder = ends()
+    responder.abort("enough")
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(HandshakeError) as caught:
+            responder.next_event()
+        lengths.add(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert len(lengths) == 1
 
 
 def test_an_end_of_the_stream_without_a_close_is_a_truncation() -> None:
