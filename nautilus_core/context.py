@@ -128,7 +128,8 @@ class Context:
         session = self.session
         if session is None:
             raise LocalProtocolError("the last step did not finish the handshake with a session")
-        for action in self._when_complete:
+        actions, self._when_complete = self._when_complete, []
+        for action in actions:
             action()
         self._stream.hand_over(session, self._first_records)
         return session
@@ -155,6 +156,7 @@ class Context:
         self.schedule = None
         self.session = None
         self.peer = None
+        self._when_complete.clear()
 
     def _only_in_commit(self, what: str) -> None:
         if not self.steps.editable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from nautilus_core import (
@@ -80,3 +82,18 @@ def test_a_share_of_no_group_is_refused() -> None:
     agreement.receive(None, b"")
     with pytest.raises(InvalidMessage, match="of no group"):
         agreement.receive(None, b"something")
+
+
+def test_a_handshake_leaves_nothing_to_the_garbage_collector() -> None:
+    initiator, responder = alice(), bob()
+    Pair(initiator, responder).run()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            pair = Pair(initiator, responder).run()
+            pair.initiator.session.channel()
+        del pair
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
