@@ -1,12 +1,13 @@
 """Fuzzes what parses frames: the handshake streams, the channel's records, alerts.
 
-The first byte chooses what is fed; the second in how many bytes at a time (its lower six bits, 0 for all at once), and
-after how many such pieces they are looked at (one more than its upper two bits); the rest are the bytes from the peer.
-However they are cut, the outcome must be the same, and an error must be a `HandshakeError`.
+The first byte chooses what is fed; the second how it is cut into pieces, and after which of them somebody looks (0 for all
+at once); the rest are the bytes from the peer. However they are cut, the outcome must be the same, and an error must be a
+`HandshakeError`.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -200,16 +201,30 @@ def one_input(data: bytes) -> None:
     """One input; raises whatever is not a `HandshakeError`."""
     if len(data) < 2:
         return
-    target, size, at_once, rest = TARGETS[data[0] % len(TARGETS)], data[1] & 63, 1 + (data[1] >> 6), data[2:]
+    target, rest = TARGETS[data[0] % len(TARGETS)], data[2:]
     if not rest:
         return
     with insecure_provider():
         whole = target([[rest]])
-        if size:
-            pieces = [rest[start : start + size] for start in range(0, len(rest), size)]
-            cut = target([pieces[start : start + at_once] for start in range(0, len(pieces), at_once)])
+        if data[1]:
+            reads = cut_up(rest, random.Random(data[1]))
+            cut = target(reads)
             if whole != cut:
-                raise RuntimeError(f"cut into pieces of {size}, {at_once} at once: {cut}; whole: {whole}")
+                raise RuntimeError(f"whole: {whole}; cut as {reads}: {cut}")
+
+
+def cut_up(data: bytes, choose: random.Random) -> Reads:
+    """Pieces of a few bytes, of many, and such that end at or right after the border of a frame."""
+    reads: Reads = [[]]
+    place = 0
+    while place < len(data):
+        frame = 4 + int.from_bytes(data[place + 1 : place + 4], "big")
+        size = choose.choice((1, 2, 3, 20, 200, frame, frame, frame + 1, frame + 2))
+        reads[-1].append(data[place : place + size])
+        place += size
+        if choose.random() < 0.5:
+            reads.append([])
+    return [pieces for pieces in reads if pieces]
 
 
 def seeds() -> dict[str, bytes]:
@@ -222,7 +237,7 @@ def seeds() -> dict[str, bytes]:
             frames = recorded(role, 0, secure=False)
             made[f"stream-{name}"] = bytes((0, 0)) + b"".join(frames[:6])
             made[f"sealed-{name}"] = bytes((1, 3)) + b"".join(frames[3:])
-            made[f"stream-{name}-some-pieces-at-once"] = bytes((0, 128 + 60)) + b"".join(frames[:6])
+            made[f"stream-{name}-some-pieces-at-once"] = bytes((0, 100)) + b"".join(frames[:6])
             for number, frame in enumerate(frames):
                 if frame[0] == 0xE1:
                     made[f"step-{name}-{number}"] = bytes((7, 0)) + frame[4:]
@@ -237,7 +252,7 @@ def seeds() -> dict[str, bytes]:
         rest = bytes(sender.data_to_send())
     alert = bytes.fromhex("922a19")
     made["channel"] = bytes((3, 7)) + rest
-    made["channel-some-pieces-at-once"] = bytes((3, 64 + 50)) + rest
+    made["channel-some-pieces-at-once"] = bytes((3, 200)) + rest
     made["channel-initiator"] = bytes((4, 1)) + accept + rest
     made["channel-refused"] = bytes((4, 0)) + b"\xe5\x00\x00\x13" + alert + bytes(16)
     made["alert"] = bytes((5, 0)) + alert

@@ -117,7 +117,7 @@ def mutate(choose: random.Random, seeds: list[bytes]) -> bytes:
                 data[place:] = other[start:]
             case _:
                 if len(data) > 1:
-                    data[1] = choose.choice((0, 1, 2, 3, 7, 100))
+                    data[1] = choose.randrange(256)
     return bytes(data[:MAX_LENGTH])
 
 

@@ -152,13 +152,15 @@ class RecordWriter:
         return True
 
     def _seal_into_one(self, data: bytes) -> bool:
-        """The same for data of several records, into one buffer: large data is copied nowhere, and temporary copies are
-        what costs most (memory that goes back to the system with each). False where the key must be updated.
+        """The same for data of several records, into one buffer; False where the key must be updated.
+
+        Large data is copied nowhere: temporary copies would cost several times the sealing, in pages that go back to the
+        system with each of them.
         """
         length, longest = len(data), self._max_payload
         count = -(-length // longest)
-        if not self._has_room(count, length):
-            return False
+        if not length or not self._has_room(count, length):
+            return not length
         frames = bytearray(length + count * _OVERHEAD)
         view, out, end = memoryview(data), memoryview(frames), 0
         for start in range(0, length, longest):
@@ -168,7 +170,6 @@ class RecordWriter:
             out[end:body] = head
             end = body + len(payload) + TAG_LENGTH
             self._key.seal_into(payload, head, out[body:end])
-        if length:
-            self._frames.append(frames)
-            self._sealed(length)
+        self._frames.append(frames)
+        self._sealed(length)
         return True

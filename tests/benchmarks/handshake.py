@@ -3,8 +3,9 @@
     python -m tests.benchmarks.handshake [--json] [--rounds N]
 
 Everything is measured in one process, interleaved call by call with the garbage collector off (as `timeit` has it), and
-quoted as a ratio: the median over the rounds of (ours / bare in the same round). A complete handshake is: fresh engines and steps, lists validated, all events drained,
-until the initiator's channel has opened the responder's acceptance.
+quoted as a ratio: the median over the rounds of (ours / bare in the same round). A complete handshake is: fresh engines and
+steps, lists validated, all events drained, until the initiator's channel has opened the responder's acceptance. How much of
+it is Python's own share depends on how the interpreter was built (an optimised build is a good deal faster).
 """
 
 from __future__ import annotations
