@@ -222,9 +222,14 @@ Peer = VerifiedPeer | Anonymous
 
 
 def verify_possession(
-    credential_type: str, credential: bytes, scheme: str, signature: bytes, signed: bytes
+    credential_type: str,
+    credential: bytes,
+    scheme: str,
+    signature: bytes,
+    signed: bytes,
+    known: PublicKey | None = None,
 ) -> VerifiedPeer:
-    """Verify that whoever signed `signed` owns the key in `credential`.
+    """Verify that whoever signed `signed` owns the key in `credential`; `known` is that key, where it is parsed already.
 
     Raises:
         AuthenticationFailed: the credential is not usable, or the signature does not verify.
@@ -237,7 +242,10 @@ def verify_possession(
             alert=AlertCode.BAD_CERTIFICATE,
         )
     try:
-        public_key = PublicKey(scheme, credential)
+        if known is not None and known.data == credential and known.scheme == scheme:
+            public_key = known
+        else:
+            public_key = PublicKey(scheme, credential)
     except ValueError as error:
         raise AuthenticationFailed(
             "the credential is not usable", received=str(error), alert=AlertCode.BAD_CERTIFICATE

@@ -43,6 +43,10 @@ class TrustPolicy(ABC):
     def authorize(self, peer: Peer, context: Context) -> Deciding | None:
         """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask."""
 
+    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
+        """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
+        return None
+
     def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
         """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
 
@@ -53,11 +57,14 @@ class _Pinned(TrustPolicy):
         if not peers:
             raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
         keys = {peer for peer in peers if isinstance(peer, PublicKey)}
-        self._keys = frozenset((key.scheme, key.data) for key in keys)
+        self._keys = {(key.scheme, key.data): key for key in keys}
         self._peer_ids = frozenset(check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers)
         if len(keys) == len(set(peers)):
             used = {key.scheme for key in keys}
             self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
+
+    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
+        return self._keys.get((scheme, credential))
 
     def authorize(self, peer: Peer, context: Context) -> None:
         if isinstance(peer, VerifiedPeer):

@@ -116,7 +116,8 @@ class Authentication(MessageStep[Proof]):
                 )
             kind, scheme, credential = message.credential_type, message.scheme, message.credential
             content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
-            self._peer = verify_possession(kind, credential, scheme, message.signature, content)
+            known = trust.known_key(scheme, credential)
+            self._peer = verify_possession(kind, credential, scheme, message.signature, content, known)
         return trust.authorize(self._peer, context)
 
     def commit(self, context: Context) -> None:

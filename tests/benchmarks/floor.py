@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -38,8 +38,8 @@ def make_floor(
     `flights` gives the bytes hashed before the keys, and the plaintext lengths of the four sealed messages.
     """
     initiator, responder = identities
-    initiator_public = initiator.public_key().public_bytes_raw()
-    responder_public = responder.public_key().public_bytes_raw()
+    initiator_public = initiator.public_key()  # pinned: parsed once, not in every handshake
+    responder_public = responder.public_key()
     early = bytes(flights[0])
     sealed = [bytes(length) for length in flights[1:]]
     zeros = bytes(48)
@@ -94,7 +94,7 @@ def make_floor(
         i_secret, i_hs, i_seal, i_open = keys(i_shared, i_hash.copy().digest())
         i_open.decrypt(nonces[0], proof, header)
         signed = content + i_hash.copy().digest() + _SHA384(presented).digest()
-        Ed25519PublicKey.from_public_bytes(responder_public).verify(signature, signed)
+        responder_public.verify(signature, signed)
         i_hash.update(sealed[0])
         i_open.decrypt(nonces[1], mac, header)
         finished(i_hs, i_hash.copy().digest())
@@ -109,7 +109,7 @@ def make_floor(
 
         r_open.decrypt(nonces[0], proof, header)
         signed = content + r_hash.copy().digest() + _SHA384(presented).digest()
-        Ed25519PublicKey.from_public_bytes(initiator_public).verify(signature, signed)
+        initiator_public.verify(signature, signed)
         r_hash.update(sealed[2])
         r_open.decrypt(nonces[1], mac, header)
         finished(r_hs, r_hash.copy().digest())
