@@ -46,7 +46,7 @@ HYBRID_SUITES: Final = ("X25519MLKEM768_AES256GCM_SHA384", "SecP384R1MLKEM1024_A
 RETRIED_SUITES: Final = ("P256_AES128GCM_SHA256", "X25519_CHACHA20POLY1305_SHA256")
 
 MAX_EVENTS: Final = 2000
-"""More than any input can cause: an engine that does not come to an end is a finding."""
+"""More than any piece can cause: an engine that does not come to rest is a finding."""
 
 
 class _Talk(MultiMessageStep):
@@ -277,6 +277,7 @@ class Victim:
 
     def feed(self, data: bytes) -> bool:
         """Give it bytes and let it run; whether it goes on. Everything but a `HandshakeError` gets out of here."""
+        self.events = 0
         try:
             (self.channel or self.handshake).receive_data(data)
             if self.channel is None:
