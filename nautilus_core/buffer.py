@@ -54,8 +54,7 @@ class ReceiveBuffer:
 
     def take_all(self) -> bytes:
         """Take everything."""
-        self.lacks(0)
-        data = self.data[self.position :]
+        data = self.data[self.position :] if not self._pieces else b"".join((self.data[self.position :], *self._pieces))
         self.clear()
         return data
 

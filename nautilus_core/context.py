@@ -94,7 +94,8 @@ class Context:
 
     def select_hash(self, name: str) -> None:
         """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
-        self._only_in_commit("select_hash")
+        if not self.steps.editable:
+            raise _only_in_commit("select_hash")
         if name not in HASHES:
             raise ValueError(f"no hash {name!r}; use one of {', '.join(HASHES)}")
         self._transcript.select(HASHES[name])
@@ -104,7 +105,8 @@ class Context:
 
         Everything that follows, in both directions, is sealed under keys derived from it (RFC 8446 section 7.1).
         """
-        self._only_in_commit("establish")
+        if not self.steps.editable:
+            raise _only_in_commit("establish")
         if self.suite is None:
             raise LocalProtocolError("establish() before a cipher suite is selected")
         if self.schedule is not None:
@@ -115,7 +117,8 @@ class Context:
 
     def finish(self, session: Session, *, first_records: bytes = b"") -> None:
         """End the handshake with `session`, in the last step's `commit`; `first_records` leave after its message."""
-        self._only_in_commit("finish")
+        if not self.steps.editable:
+            raise _only_in_commit("finish")
         if self.session is not None or self.steps.cursor != len(self.steps) - 1:
             raise LocalProtocolError("only the step that provides the session finishes the handshake, once")
         session.results = MappingProxyType(self._published)
@@ -158,6 +161,6 @@ class Context:
         self.peer = None
         self._when_complete.clear()
 
-    def _only_in_commit(self, what: str) -> None:
-        if not self.steps.editable:
-            raise LocalProtocolError(f"{what}() is for a step's commit, where both ends hold the same transcript")
+
+def _only_in_commit(what: str) -> LocalProtocolError:
+    return LocalProtocolError(f"{what}() is for a step's commit, where both ends hold the same transcript")

@@ -30,7 +30,7 @@ from .errors import (
     PeerAborted,
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
-from .role import Role, Stage
+from .role import Role
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ _NEW: Final = State.NEW
 _COMPLETED: Final = State.COMPLETED
 _PAUSED: Final = State.PAUSED
 _RUNNING: Final = State.RUNNING
-_SESSION: Final = Stage.SESSION
 """Bound here because the look-up of an enum's member costs as much as a call in CPython 3.11."""
 
 
@@ -303,8 +302,8 @@ class Handshake:
             steps.editable = True
             step.commit(context)
             steps.editable = False
-            steps.cursor += 1
-            if step.provides is _SESSION:
+            steps.cursor = cursor = steps.cursor + 1
+            if cursor == len(ordered):
                 self._complete()
                 return
 
@@ -398,7 +397,7 @@ class Handshake:
             self._stream.write_alert(alert, retry_after)
         for step in self.steps:
             step.forget()
-        self._stream.forget()
+        self._stream.release()
         self._context.forget()
 
     def _where(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import msgspec
@@ -35,6 +37,8 @@ ACCEPT: Final = msgspec.msgpack.encode(Accept())
 CLOSE: Final = msgspec.msgpack.encode(Close())
 UPDATE: Final = msgspec.msgpack.encode(KeyUpdate(False))
 UPDATE_AND_REPLY: Final = msgspec.msgpack.encode(KeyUpdate(True))
+
+_LONGEST: Final[Mapping[int, int]] = MappingProxyType({CONTROL: MAX_CONTROL, SEALED_ALERT: alerts.MAX_LENGTH})
 
 _decode: Final = msgspec.msgpack.Decoder(Control).decode
 
@@ -71,7 +75,7 @@ def check_header(head: bytes, *, confirmed: bool, max_record: int) -> tuple[int,
         raise _unexpected("data before acceptance", "accept, or a sealed alert", kind)
     if kind == DATA and length <= TAG_LENGTH:
         raise InvalidMessage("an empty data record", alert=AlertCode.ILLEGAL_PARAMETER)
-    limit = {DATA: max_record, CONTROL: MAX_CONTROL, SEALED_ALERT: alerts.MAX_LENGTH}[kind]
+    limit = max_record if kind == DATA else _LONGEST[kind]
     if length > limit:
         raise InvalidMessage(
             "a record over the limit",

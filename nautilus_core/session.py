@@ -111,10 +111,9 @@ class Session:
         maker, stream = self._channel_maker, self._stream
         self._channel_maker = self._stream = None
         channel = maker(stream)
-        trailing = stream.take_trailing()
+        trailing = stream.release()
         if trailing:
             channel.receive_data(trailing)
         if stream.ended:
             channel.receive_data(b"")
-        stream.forget()
         return channel

@@ -76,10 +76,10 @@ class StepList:
     def index(self, step: AnyStep | str) -> int:
         """The position, from 0, of a step given by itself or by name; `LocalProtocolError` when it is not in the list."""
         name = step if isinstance(step, str) else step.name
-        names = self.names
-        if name not in names or (step is not name and step is not self._steps[names.index(name)]):
-            raise LocalProtocolError(f"no step {name!r} in the list {list(names)}")
-        return names.index(name)
+        for position, description in enumerate(self.descriptions):
+            if description.name == name and (step is name or step is self._steps[position]):
+                return position
+        raise LocalProtocolError(f"no step {name!r} in the list {list(self.names)}")
 
     def after(self, step: AnyStep | str) -> Sequence[AnyStep]:
         """The steps that stand after `step`."""

@@ -115,13 +115,9 @@ class HandshakeStream(ABC):
         received.lacks(len(received))
         return received.data[received.position :]
 
-    def take_trailing(self) -> bytes:
-        """Take the received bytes that follow the handshake."""
+    def release(self) -> bytes:
+        """The handshake has failed, or its channel goes on: drop the keys; returns what was received and not read."""
         return self._received.take_all()
-
-    def forget(self) -> None:
-        """The handshake has failed: drop what was received, and the keys."""
-        self._received.clear()
 
     def _over_limits(self) -> InvalidMessage:
         return InvalidMessage(
@@ -151,10 +147,10 @@ class NautilusStream(HandshakeStream):
         if session.role is RESPONDER:
             self.reading = None
 
-    def forget(self) -> None:
-        """Drop what was received, and the keys."""
-        super().forget()
+    def release(self) -> bytes:
+        """Drop the keys; returns what was received and not read."""
         self._writing = self.reading = None
+        return self._received.take_all()
 
     def protect(self, writing: TrafficKey, reading: TrafficKey) -> None:
         """Seal what follows under these keys."""

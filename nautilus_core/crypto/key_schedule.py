@@ -68,12 +68,18 @@ class KeySchedule:
 
     def handshake_key(self, sender: Role) -> TrafficKey:
         """The key that seals what `sender` sends during the handshake."""
-        return TrafficKey(self._suite, self._handshake_traffic(sender))
+        secret = self._initiator if sender is INITIATOR else self._responder
+        if not secret:
+            raise LocalProtocolError(_NOT_ESTABLISHED)
+        return TrafficKey(self._suite, secret)
 
     def finished(self, sender: Role, transcript_hash: bytes) -> bytes:
         """The Finished MAC (RFC 8446 section 4.4.4) of `sender` over the transcript before it; as long as the hash."""
+        secret = self._initiator if sender is INITIATOR else self._responder
+        if not secret:
+            raise LocalProtocolError(_NOT_ESTABLISHED)
         hmac = self._hmac
-        return hmac(hmac(self._handshake_traffic(sender), self._constants.finished), transcript_hash)
+        return hmac(hmac(secret, self._constants.finished), transcript_hash)
 
     def session_secrets(self, transcript_hash: bytes) -> SessionSecrets:
         """Derive the session's secrets from the transcript through the last message, and forget the handshake's."""
@@ -89,12 +95,6 @@ class KeySchedule:
             responder=hmac(master, constants.responder_session + context),
             exporter=hmac(master, constants.exporter + context),
         )
-
-    def _handshake_traffic(self, sender: Role) -> bytes:
-        secret = self._initiator if sender is INITIATOR else self._responder
-        if not secret:
-            raise LocalProtocolError(_NOT_ESTABLISHED)
-        return secret
 
 
 class SessionSecrets:

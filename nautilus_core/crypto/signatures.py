@@ -73,8 +73,8 @@ class SignatureScheme(ABC):
         """The raw public key that belongs to `private_key`."""
 
     @abstractmethod
-    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        """The signature over `message`."""
+    def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        """A function that gives the signature of `private_key` over a message."""
 
     @abstractmethod
     def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
@@ -117,8 +117,8 @@ class _Ed25519(SignatureScheme):
     def public_bytes(self, private_key: PrivateKey) -> bytes:
         return cast("Ed25519PrivateKey", private_key).public_key().public_bytes_raw()
 
-    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast("Ed25519PrivateKey", private_key).sign(message)
+    def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        return cast("Ed25519PrivateKey", private_key).sign
 
     def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         _check_ed25519_point(public_key)
@@ -145,8 +145,9 @@ class _ECDSA(SignatureScheme):
         public_key = cast("EllipticCurvePrivateKey", private_key).public_key()
         return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
-    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast("EllipticCurvePrivateKey", private_key).sign(message, self._algorithm)
+    def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        key = cast("EllipticCurvePrivateKey", private_key)
+        return lambda message: key.sign(message, self._algorithm)
 
     def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         if public_key[:1] != b"\x04":
@@ -169,8 +170,8 @@ class _MLDSA65(SignatureScheme):
     def public_bytes(self, private_key: PrivateKey) -> bytes:
         return cast("MLDSA65PrivateKey", private_key).public_key().public_bytes_raw()
 
-    def sign(self, private_key: PrivateKey, message: bytes) -> bytes:
-        return cast("MLDSA65PrivateKey", private_key).sign(message)
+    def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        return cast("MLDSA65PrivateKey", private_key).sign
 
     def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         return MLDSA65PublicKey.from_public_bytes(public_key).verify

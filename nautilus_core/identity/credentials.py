@@ -100,15 +100,16 @@ class Identity:
         ValueError: for a key of another kind.
     """
 
-    __slots__ = ("_private_key", "_scheme", "credential", "public", "scheme")
+    __slots__ = ("_private_key", "_sign", "credential", "public", "scheme")
 
     credential_type: Final = RAW_PUBLIC_KEY
 
     def __init__(self, private_key: PrivateKey) -> None:
-        self._scheme = scheme_of(private_key)
+        scheme = scheme_of(private_key)
         self._private_key = private_key
-        self.public = PublicKey(self._scheme.name, self._scheme.public_bytes(private_key))
-        self.scheme = self.public.scheme
+        self._sign = scheme.signer(private_key)
+        self.public = PublicKey(scheme.name, scheme.public_bytes(private_key))
+        self.scheme = scheme.name
         self.credential = self.public.data
 
     @classmethod
@@ -123,7 +124,7 @@ class Identity:
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`. Never pass it bytes that a peer chose without a fixed context before them."""
-        return self._scheme.sign(self._private_key, message)
+        return self._sign(message)
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
         """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase."""

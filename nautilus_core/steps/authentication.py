@@ -61,14 +61,15 @@ def signed_content(
     credential: bytes,
 ) -> bytes:
     """What `sender` signs: the context of its role, the transcript before, and the hash of what it presents."""
-    presented = _presented_as(credential_type, scheme) + len(credential).to_bytes(3, "big") + credential
-    return _CONTEXT[sender] + transcript_hash + function.digest(presented)
+    return _CONTEXT[sender] + transcript_hash + _presented_hash(function, credential_type, scheme, credential)
 
 
 @lru_cache(maxsize=64)
-def _presented_as(credential_type: str, scheme: str) -> bytes:
+def _presented_hash(function: HashFunction, credential_type: str, scheme: str, credential: bytes) -> bytes:
+    """Of what a side presents: the same in all its handshakes, so the last 64 (at most 32 KiB each) are remembered."""
     kind, name = credential_type.encode(), scheme.encode()
-    return bytes((len(kind),)) + kind + bytes((len(name),)) + name
+    head = bytes((len(kind),)) + kind + bytes((len(name),)) + name + len(credential).to_bytes(3, "big")
+    return function.digest(head + credential)
 
 
 class Authentication(MessageStep[Proof]):
