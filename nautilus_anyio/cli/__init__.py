@@ -11,7 +11,8 @@ from typing import Final
 from nautilus_core import HandshakeError, LocalProtocolError
 
 from ..errors import ChannelFailed, TransportFailed
-from . import demo, keygen, netcat
+from . import demo, identity, netcat
+from .output import Output
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -19,31 +20,46 @@ EXIT_HANDSHAKE: Final = 3
 EXIT_TRANSPORT: Final = 4
 EXIT_INTERRUPTED: Final = 130
 
+_EXAMPLES: Final = """\
+examples:
+  nautilus demo                                         watch a handshake, then move data
+  nautilus keygen node.pem                              make an identity
+  nautilus listen 7000 --identity node.pem              wait for a peer, as netcat does
+  nautilus connect host:7000 --trust pinned:key:...     the other end
 
-def _parser() -> argparse.ArgumentParser:
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted
+Each command has a --help of its own, with examples.
+"""
+
+_COMMANDS: Final = (identity, netcat, demo)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
     parser = argparse.ArgumentParser(
         prog="nautilus",
         description="Mutually authenticated, encrypted byte streams between two nodes.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    keygen.add_command(commands)
-    netcat.add_commands(commands)
-    demo.add_command(commands)
+    for module in _COMMANDS:
+        module.add_commands(commands)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
+    options.output = output = Output(as_json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
     try:
         code: int = options.run(options)
     except BaseException as error:
-        return _report(error)
+        return _report(error, output)
     return code
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, output: Output) -> int:
     """Say on one line what went wrong, and return the exit code for it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -62,6 +78,6 @@ def _report(error: BaseException) -> int:
     ]
     for kind, code in codes:
         if isinstance(error, kind):
-            print(f"nautilus: {error}", file=sys.stderr)
+            output.error(str(error), error, code)
             return code
     raise error

@@ -19,25 +19,26 @@ from ..connect import connect
 from ..listen import serve
 from ..stream import SecureStream
 from .ladder import Ladder
-from .options import add_backend
+from .options import add_backend, add_command
 
 _BLOCK: Final = 1 << 20
 _PROTOCOL: Final = "nautilus/demo/1"
 
 
-def add_command(commands: Any) -> None:
+_EXAMPLES: Final = """\
+  nautilus demo
+  nautilus demo --size 1024 --backend trio --suite X25519_CHACHA20POLY1305_SHA256"""
+
+
+def add_commands(commands: Any) -> None:
     """Register the command."""
-    parser = commands.add_parser(
-        "demo",
-        help="both ends on this machine: watch a handshake, then move data",
-        description="Run both ends on loopback: draw the handshake as it happens, then move data and compare checksums.",
-    )
+    what = "both ends on this machine: watch a handshake, then move data and compare checksums"
+    parser = add_command(commands, "demo", what, _EXAMPLES, run)
     parser.add_argument("--size", type=int, default=64, metavar="MIB", help="how much data (default: 64 MiB)")
     parser.add_argument(
         "--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable, best first"
     )
     add_backend(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

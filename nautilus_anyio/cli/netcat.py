@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -13,67 +12,75 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from nautilus_core import RESPONDER, HandshakeError, Profile
-from nautilus_core.identity.credentials import Anonymous
 
 from ..connect import connect, handshake
 from ..stream import SecureStream
-from .options import add_backend, add_profile, address, ask_on_terminal, profile_from
+from .options import add_backend, add_command, add_profile, address, answering, profile_from
+from .output import Output
 
 _CHUNK: Final = 262_144
+
+_LISTEN_EXAMPLES: Final = """\
+  nautilus listen 7000                                        ask at the first contact, talk
+  nautilus listen 0.0.0.0:7000 --identity gateway.pem --trust pinned:key:... > received
+  nautilus listen 7000 --trust anyone < file                  hand a file to whoever comes"""
+
+_CONNECT_EXAMPLES: Final = """\
+  nautilus connect host:7000                                  ask at the first contact, talk
+  nautilus connect host:7000 --identity node.pem --trust pinned:key:... < file
+  tar c folder | nautilus connect host:7000 --trust known-peers:peers"""
 
 
 def add_commands(commands: Any) -> None:
     """Register both commands."""
-    for name, what, run in (
-        ("listen", "wait for one peer", _listen),
-        ("connect", "connect to a peer that listens", _connect),
+    for name, what, examples, run in (
+        ("listen", "wait for one peer; standard input and output over a secure stream", _LISTEN_EXAMPLES, _listen),
+        ("connect", "connect to a peer that listens, likewise", _CONNECT_EXAMPLES, _connect),
     ):
-        parser = commands.add_parser(
-            name,
-            help=f"{what}; standard input and output over a secure stream",
-            description=f"{what.capitalize()}, then send standard input to it and write what it sends to standard output.",
-        )
+        parser = add_command(commands, name, what, examples, run)
         parser.add_argument("address", type=address, metavar="[HOST:]PORT")
         add_profile(parser)
         add_backend(parser)
-        parser.set_defaults(run=partial(_run, run))
 
 
-def _run(command: Callable[..., Any], options: argparse.Namespace) -> int:
-    profile = profile_from(options)
-    anyio.run(command, options, profile, backend=options.backend)
+def _connect(options: argparse.Namespace) -> int:
+    host, port = options.address
+    profile = profile_from(options, name=f"{host}:{port}")
+    return anyio.run(_talk_as_initiator, options, profile, backend=options.backend)
+
+
+def _listen(options: argparse.Namespace) -> int:
+    return anyio.run(_talk_as_responder, options, profile_from(options), backend=options.backend)
+
+
+async def _talk_as_initiator(options: argparse.Namespace, profile: Profile) -> int:
+    host, port = options.address
+    stream = await connect(host, port, profile, timeout=options.timeout, answer=answering())
+    await _talk(stream, options.output)
     return 0
 
 
-def _say(text: str) -> None:
-    print(f"nautilus: {text}", file=sys.stderr, flush=True)
-
-
-async def _connect(options: argparse.Namespace, profile: Profile) -> None:
-    host, port = options.address
-    stream = await connect(host, port, profile, timeout=options.timeout, answer=_answering())
-    await _talk(stream)
-
-
-async def _listen(options: argparse.Namespace, profile: Profile) -> None:
+async def _talk_as_responder(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
     listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
-    _say(f"listening on {host} port {listener.extra(SocketAttribute.local_port)}")
+    port = listener.extra(SocketAttribute.local_port)
+    options.output.note(f"listening on {host} port {port}", host=host, port=port)
     async with listener:
-        stream = await _first_peer(listener, profile, options.timeout)
-    await _talk(stream)
+        stream = await _first_peer(listener, profile, options)
+    await _talk(stream, options.output)
+    return 0
 
 
-async def _first_peer(listener: Any, profile: Profile, timeout: float) -> SecureStream:
+async def _first_peer(listener: Any, profile: Profile, options: argparse.Namespace) -> SecureStream:
     """The first connection whose handshake completes; the others are reported, and closed."""
     found: list[SecureStream] = []
-    answer = _answering()
+    answer = answering()
 
     async def attempt(raw: ByteStream) -> None:
         try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=timeout, answer=answer)
+            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
         except HandshakeError as error:
-            _say(str(error))
+            options.output.note(str(error))
             return
         if found:
             await stream.aclose()
@@ -86,22 +93,9 @@ async def _first_peer(listener: Any, profile: Profile, timeout: float) -> Secure
     return found[0]
 
 
-def _answering() -> Callable[[Any], Any]:
-    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last."""
-    asking = anyio.Lock()
-
-    async def answer(question: Any) -> None:
-        async with asking:
-            await anyio.to_thread.run_sync(ask_on_terminal, question, abandon_on_cancel=True)
-
-    return answer
-
-
-async def _talk(stream: SecureStream) -> None:
+async def _talk(stream: SecureStream, output: Output) -> None:
     """Both directions until both are closed."""
-    peer = stream.session.peer
-    words = "" if isinstance(peer, Anonymous) else f" ({peer.public_key.words})"
-    _say(f"connected to {peer.peer_id}{words}, {stream.session.suite}")
+    output.connected(stream)
     async with stream, anyio.create_task_group() as tasks:
         tasks.start_soon(_send_standard_input, stream)
         await _write_standard_output(stream)
@@ -115,9 +109,9 @@ async def _send_standard_input(stream: SecureStream) -> None:
 
 
 async def _write_standard_output(stream: SecureStream) -> None:
-    descriptor = sys.stdout.fileno()
+    write = partial(_write_all, sys.stdout.fileno())
     async for data in stream:
-        await anyio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(write, data, abandon_on_cancel=True)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -9,10 +9,32 @@ import io
 import os
 import sys
 import termios
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import anyio
 
 from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
+
+from ..stores import KnownPeersFile, load_identity
+from .output import add_output
+
+
+def add_command(
+    commands: Any, name: str, what: str, examples: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Register a command: `what` it does in a few words, `examples` as lines that can be typed, what runs it."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_output(parser)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def address(text: str) -> tuple[str, int]:
@@ -29,18 +51,24 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=backends, default="asyncio", help="which event loop (default: asyncio)")
 
 
+def add_passphrase(parser: argparse.ArgumentParser) -> None:
+    """`--passphrase-file`."""
+    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="the identity's passphrase, on one line")
+
+
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """The options that make a profile."""
     parser.add_argument(
         "--identity", type=Path, metavar="FILE", help="private key of `nautilus keygen` (default: a new one)"
     )
     parser.add_argument("--anonymous", action="store_true", help="do not say who we are")
-    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="the identity's passphrase, on one line")
+    add_passphrase(parser)
     parser.add_argument(
         "--trust",
         metavar="POLICY",
-        default="ask",
-        help="whom to trust: pinned:KEY (a peer id, repeatable with commas), anyone, or ask (default: ask on the terminal)",
+        default="known-peers",
+        help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
+        "remember, as SSH does), ask (each time), anyone (default: known-peers)",
     )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
@@ -54,10 +82,21 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def profile_from(options: argparse.Namespace) -> Profile:
-    """The profile that the options describe; `ValueError` for what they get wrong."""
+def profile_from(options: argparse.Namespace, *, name: str | None = None, protocols: tuple[str, ...] = ()) -> Profile:
+    """The profile that the options describe; `ValueError` for what they get wrong.
+
+    Args:
+        options: of a parser that went through `add_profile`.
+        name: what the peer is remembered under; None, as for who listens, for its own peer id.
+        protocols: application protocol ids of the command's own, where the user names none.
+    """
     suites = {"suites": options.suite} if options.suite else {}
-    return profiles.nautilus(identity=_identity(options), trust=_trust(options), protocols=options.protocol, **suites)
+    return profiles.nautilus(
+        identity=_identity(options),
+        trust=_trust(options, name),
+        protocols=options.protocol or protocols,
+        **suites,
+    )
 
 
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
@@ -65,30 +104,58 @@ def _identity(options: argparse.Namespace) -> Identity | Anonymous:
         return ANONYMOUS
     if options.identity is None:
         return Identity.generate()
-    return load_identity(options.identity, options.passphrase_file)
+    return identity_from(options.identity, options.passphrase_file)
 
 
-def load_identity(path: Path, passphrase_file: Path | None) -> Identity:
+def passphrase_in(path: Path) -> bytes:
+    """The first line of a file."""
+    return path.read_bytes().rstrip(b"\r\n")
+
+
+def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
     """The identity in `path`; asks for its passphrase where it needs one and there is a terminal."""
-    data = path.read_bytes()
-    passphrase = passphrase_file.read_bytes().rstrip(b"\r\n") if passphrase_file is not None else None
+    passphrase = None if passphrase_file is None else passphrase_in(passphrase_file)
     try:
-        return Identity.from_pem(data, passphrase)
+        return load_identity(path, passphrase)
     except ValueError as error:
         if passphrase is not None or "encrypted" not in str(error) or not sys.stdin.isatty():
-            raise ValueError(f"{path}: {error}") from error
-    return Identity.from_pem(data, getpass.getpass(f"Passphrase of {path}: ").encode())
+            raise
+    return load_identity(path, getpass.getpass(f"Passphrase of {path}: ").encode())
 
 
-def _trust(options: argparse.Namespace) -> TrustPolicy:
+def default_known_peers() -> Path:
+    """Where the command remembers peers: `nautilus/known_peers` in the user's configuration folder."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus" / "known_peers"
+
+
+_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
+
+
+def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust
-    if policy.startswith("pinned:"):
-        return trust.pinned(*policy.removeprefix("pinned:").split(","))
+    kind, _, argument = policy.partition(":")
+    if kind == "pinned" and argument:
+        return trust.pinned(*argument.split(","))
+    if kind == "known-peers":
+        if options.allow_anonymous:
+            raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
+        return trust.known_peers(KnownPeersFile(argument or default_known_peers()), name=name)
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":
         return trust.ask(anonymous=options.allow_anonymous)
-    raise ValueError(f"no trust policy {policy!r}: use pinned:KEY, anyone or ask")
+    raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")
+
+
+def answering() -> Callable[[Any], Awaitable[None]]:
+    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last."""
+    asking = anyio.Lock()
+
+    async def answer(question: Any) -> None:
+        async with asking:
+            await anyio.to_thread.run_sync(ask_on_terminal, question, abandon_on_cancel=True)
+
+    return answer
 
 
 def ask_on_terminal(question: Any) -> None:
@@ -99,13 +166,18 @@ def ask_on_terminal(question: Any) -> None:
     try:
         descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
-        question.reject("there is no terminal to ask on; say --trust pinned:KEY or --trust anyone")
+        question.reject(
+            f"there is no terminal to ask on; ask its owner whether {question.peer.peer_id} is its key, then say "
+            "--trust pinned:KEY"
+        )
         return
     with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
         termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
-        terminal.write(f"The peer's key is  {question.peer.peer_id}\n")
+        where = "" if question.name in (None, question.peer.peer_id) else f" of {question.name}"
+        terminal.write(f"The key{where} is not known:  {question.peer.peer_id}\n")
         if not isinstance(question.peer, Anonymous):
-            terminal.write(f"in words           {question.peer.public_key.words}\n")
+            terminal.write(f"in hex    {question.peer.public_key.fingerprint.hex()}\n")
+            terminal.write(f"in words  {question.peer.public_key.words}\n")
         terminal.write("Do you trust it? (yes/no) ")
         answer = terminal.readline().strip().lower()
     if answer in ("yes", "y"):

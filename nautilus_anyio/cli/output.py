@@ -1,0 +1,90 @@
+"""What a command says, and where: results to standard output, everything else to standard error. It decides nothing.
+
+With `--json` each result is one JSON object on a line, and so are notes and the error, on standard error; with `--quiet`
+there are no notes and no progress. Colours and bars are for terminals, and go where NO_COLOR or TERM say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from nautilus_core import HandshakeError
+
+from ..stream import SecureStream
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--quiet`."""
+    parser.add_argument("--json", action="store_true", help="results, notes and errors as JSON, one object a line")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no notes and no progress; errors only")
+
+
+class Output:
+    """The way out of one command.
+
+    Args:
+        as_json: whether a program reads.
+        quiet: whether only results and errors are wanted.
+
+    Attributes:
+        console: standard output for people; tables and pictures go there.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.console = Console(highlight=False)
+        self._errors = Console(stderr=True, highlight=False)
+
+    def result(self, text: str, **fields: Any) -> None:
+        """What the command was asked for: `text` for people, `fields` for programs."""
+        print(json.dumps(fields) if self.as_json else text, flush=True)
+
+    def note(self, text: str, **fields: Any) -> None:
+        """What happens meanwhile, on standard error."""
+        if not self.quiet:
+            self._say(text, {"note": text, **fields})
+
+    def error(self, text: str, error: BaseException, code: int) -> None:
+        """Why the command ends, on one line."""
+        fields: dict[str, Any] = {"error": text, "kind": type(error).__name__, "exit_code": code}
+        cause = getattr(error, "error", error)
+        if isinstance(cause, HandshakeError):
+            fields |= {"kind": type(cause).__name__, "step": cause.step, "hint": cause.hint}
+            fields |= {"retryable": cause.retryable}
+        self._say(text, fields)
+
+    def connected(self, stream: SecureStream) -> None:
+        """Note who is at the other end."""
+        session = stream.session
+        peer = session.peer
+        key = getattr(peer, "public_key", None)
+        words = f" ({key.words})" if key is not None else ""
+        self.note(
+            f"connected to {peer.peer_id}{words}, {session.suite}",
+            peer=peer.peer_id,
+            suite=session.suite,
+            protocol=session.protocol,
+        )
+
+    def progress(self) -> Progress:
+        """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        silent = self.quiet or self.as_json or not self._errors.is_terminal
+        return Progress(*columns, console=self._errors, disable=silent)
+
+    def _say(self, text: str, fields: dict[str, Any]) -> None:
+        line = " ".join(text.split())
+        print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
