@@ -1,20 +1,30 @@
 """Nautilus over AnyIO: moves bytes and keeps time, on asyncio or Trio. The public names, and nothing else."""
 
-from .connect import Answer, EventHook, connect, handshake
+from .adapters import ObjectByteStream
+from .connect import Answer, EventHook, connect, connect_unix, handshake
 from .errors import ChannelFailed, TransportFailed
-from .listen import ErrorHook, Handler, serve
+from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
+from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
 
 __all__ = [
     "Answer",
     "ChannelFailed",
+    "ConnectionFailure",
     "ErrorHook",
     "EventHook",
     "Handler",
+    "KnownPeersFile",
+    "ObjectByteStream",
     "SecureAttribute",
+    "SecureListener",
     "SecureStream",
+    "StoreError",
     "TransportFailed",
     "connect",
+    "connect_unix",
     "handshake",
+    "load_identity",
+    "save_identity",
     "serve",
 ]

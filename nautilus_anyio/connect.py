@@ -1,10 +1,12 @@
-"""`handshake` over any AnyIO byte stream, and `connect` over TCP. The pump between engine and stream lives here."""
+"""`handshake` over any AnyIO byte stream, `connect` over TCP, `connect_unix`. The pump between engine and stream lives here."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from typing import Any, TypeAlias
 
@@ -188,22 +190,48 @@ async def connect(
         TransportFailed: nobody listens there, or it cannot be reached.
         HandshakeError: the handshake failed.
     """
-    start = anyio.current_time()
-    try:
-        with anyio.fail_after(timeout):
-            stream = await anyio.connect_tcp(host, port)
-    except TimeoutError as error:
-        raise TransportFailed(f"no connection to {host} port {port} in {timeout} seconds") from error
-    except OSError as error:
-        raise TransportFailed(f"no connection to {host} port {port}", received=_cause(error)) from error
-    left = None if timeout is None else max(0.0, start + timeout - anyio.current_time())
+    where = f"{host} port {port}"
+    stream, left = await _open(partial(anyio.connect_tcp, host, port), where, timeout)
     return await handshake(
         stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
     )
 
 
+async def connect_unix(
+    path: str | os.PathLike[str],
+    profile: Profile,
+    *,
+    timeout: float | None = 30.0,
+    answer: Answer | None = None,
+    wait_for_accept: bool = True,
+    on_event: EventHook | None = None,
+) -> SecureStream:
+    """The same over the Unix socket at `path`; the other arguments and the errors are those of `connect`."""
+    stream, left = await _open(partial(anyio.connect_unix, path), os.fspath(path), timeout)
+    return await handshake(
+        stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
+    )
+
+
+async def _open(
+    dial: Callable[[], Awaitable[ByteStream]], where: str, timeout: float | None
+) -> tuple[ByteStream, float | None]:
+    """The stream that `dial` opens, and how many seconds of `timeout` are left for the handshake."""
+    start = anyio.current_time()
+    stream: ByteStream | None = None
+    try:
+        with anyio.move_on_after(timeout):
+            stream = await dial()
+    except OSError as error:
+        raise TransportFailed(f"no connection to {where}", received=_cause(error), step="connect") from error
+    if stream is None:
+        raise TransportFailed(f"no connection to {where} in {timeout} seconds", step="connect")
+    return stream, None if timeout is None else max(0.0, start + timeout - anyio.current_time())
+
+
 def _cause(error: OSError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, BaseExceptionGroup):
+    """What happened at the first address that was tried, in the words of the system."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return str(cause or error)
+    return str(cause)

@@ -1,22 +1,180 @@
-"""`serve`: a handshake for each connection of a listener, then the application's handler. Accepting is AnyIO's."""
+"""`SecureListener` and `serve`: a handshake for each connection of a listener, then the application's handler.
+
+Accepting is AnyIO's, judging the peer the profile's; what fails here fails for its own connection alone.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from anyio.abc import ByteStream, Listener, TaskGroup
+from anyio import create_task_group, sleep
+from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 
 from nautilus_core import RESPONDER, HandshakeError, LocalProtocolError, Profile
 
 from .connect import Answer, EventHook, handshake
+from .errors import ChannelFailed
 from .stream import SecureStream
 
 Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]
-ErrorHook: TypeAlias = Callable[[Exception], None]
 
 _log: Final = logging.getLogger("nautilus_anyio")
+
+_ACCEPT_PAUSE: Final = 0.1
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
+"""Why accepting one connection can fail without a fault of the listener: the process or the system has too much open."""
+
+
+def _passing_errno(error: BaseException | None) -> int | None:
+    """The errno of `error` where it passes by itself; looks into the groups and causes that AnyIO puts around it."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            numbers = [_passing_errno(inner) for inner in error.exceptions]
+            return None if None in numbers else numbers[0]
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            return error.errno
+        error = error.__cause__
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFailure:
+    """What ended one connection of a listener.
+
+    Attributes:
+        error: the error; a `HandshakeError` or `ChannelFailed` where the peer or the stream below was the cause.
+        phase: `handshake` or `handler`.
+        remote: the peer's address, as the stream below knows it; None where it has none.
+        peer_id: who it was, where that was proved; None in the handshake.
+    """
+
+    error: Exception
+    phase: str
+    remote: Any
+    peer_id: str | None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The same for structured logs: plain values, nothing secret."""
+        error = self.error.error if isinstance(self.error, ChannelFailed) else self.error
+        fields: dict[str, Any] = {
+            "phase": self.phase,
+            "remote": self.remote,
+            "peer_id": self.peer_id,
+            "kind": type(error).__name__,
+        }
+        if isinstance(error, HandshakeError):
+            fields |= {"step": error.step, "alert": error.alert, "retryable": error.retryable}
+        return fields
+
+
+ErrorHook: TypeAlias = Callable[[ConnectionFailure], None]
+
+
+class SecureListener(Listener[SecureStream]):
+    """A listener of secure streams over any AnyIO listener of byte streams: TCP, several addresses, Unix sockets.
+
+    A connection that fails, in its handshake or in its handler, is closed, logged (`nautilus_anyio`, with the fields of
+    `ConnectionFailure` as the record's `nautilus`) and shown to `on_error`; it disturbs neither the listener nor the other
+    connections.
+
+    Args:
+        listener: the listener below, which belongs to this one from then on.
+        profile: what the handshakes are made of.
+        timeout: seconds for each handshake; None for no limit.
+        answer: answers questions.
+        on_event: sees each event of every handshake.
+        on_error: sees what ended a handshake or a handler.
+    """
+
+    def __init__(
+        self,
+        listener: Listener[ByteStream],
+        profile: Profile,
+        *,
+        timeout: float | None = 30.0,
+        answer: Answer | None = None,
+        on_event: EventHook | None = None,
+        on_error: ErrorHook | None = None,
+    ) -> None:
+        self._listener = listener
+        self._profile = profile
+        self._timeout = timeout
+        self._answer = answer
+        self._on_event = on_event
+        self._on_error = on_error
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the listener below."""
+        return self._listener.extra_attributes
+
+    async def serve(self, handler: Handler, task_group: TaskGroup | None = None) -> None:
+        """Accept connections for ever; make a handshake as responder on each, and hand the secure stream to `handler`.
+
+        Args:
+            handler: called in a task of its own with each `SecureStream`, which is closed when it returns.
+            task_group: where the connections' tasks run; one of its own by default, which ends with `serve`.
+        """
+
+        async def serve_one(stream: ByteStream) -> None:
+            await self._serve_one(stream, handler)
+
+        if task_group is not None:
+            await self._accept(serve_one, task_group)
+            return
+        async with create_task_group() as tasks:
+            await self._accept(serve_one, tasks)
+
+    async def _accept(self, serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup) -> None:
+        while True:
+            try:
+                return await self._listener.serve(serve_one, tasks)
+            except Exception as error:
+                number = _passing_errno(error)
+                if number is None:
+                    raise
+                _log.warning("accepting a connection failed: %s", os.strerror(number))
+                await sleep(_ACCEPT_PAUSE)  # until connections have ended
+
+    async def aclose(self) -> None:
+        """Accept no more. Connections that are there go on, in their own tasks."""
+        await self._listener.aclose()
+
+    async def _serve_one(self, stream: ByteStream, handler: Handler) -> None:
+        remote = stream.extra(SocketAttribute.remote_address, None)
+        phase, peer_id = "handshake", None
+        try:
+            secure = await handshake(
+                stream, RESPONDER, self._profile, timeout=self._timeout, answer=self._answer, on_event=self._on_event
+            )
+            phase, peer_id = "handler", secure.session.peer.peer_id
+            async with secure:
+                await handler(secure)
+        except Exception as error:  # whatever it is, it is this connection's alone
+            self._report(ConnectionFailure(error, phase, remote, peer_id))
+
+    def _report(self, failure: ConnectionFailure) -> None:
+        error = failure.error
+        expected = isinstance(error, HandshakeError | LocalProtocolError | ChannelFailed)
+        _log.log(
+            logging.WARNING if expected else logging.ERROR,
+            "%s failed: %s",
+            failure.phase,
+            error,
+            exc_info=None if expected else error,
+            extra={"nautilus": failure.fields},
+        )
+        if self._on_error is not None:
+            try:
+                self._on_error(failure)
+            except Exception:
+                _log.exception("the on_error hook failed")
 
 
 async def serve(
@@ -30,39 +188,9 @@ async def serve(
     on_error: ErrorHook | None = None,
     task_group: TaskGroup | None = None,
 ) -> None:
-    """Accept connections for ever; make a handshake as responder on each, and hand the secure stream to `handler`.
+    """Serve secure streams for ever: `SecureListener(listener, profile, ...).serve(handler, task_group)` in one call.
 
-    A connection that fails, in its handshake or in its handler, is closed, logged and shown to `on_error`; it disturbs
-    neither the listener nor the other connections.
-
-    Args:
-        listener: an AnyIO listener of byte streams, of `anyio.create_tcp_listener` for one.
-        handler: called in a task of its own with each `SecureStream`, which is closed when it returns.
-        profile: what the handshakes are made of.
-        timeout: seconds for each handshake; None for no limit.
-        answer: answers questions.
-        on_event: sees each event of every handshake.
-        on_error: sees what ended a handshake or a handler.
-        task_group: where the connections' tasks run; one of its own by default.
+    `listener` is left open when this is cancelled: it belongs to whoever made it.
     """
-
-    def report(error: Exception) -> None:
-        if on_error is not None:
-            try:
-                on_error(error)
-            except Exception:
-                _log.exception("the on_error hook failed")
-
-    async def serve_one(stream: ByteStream) -> None:
-        try:
-            secure = await handshake(stream, RESPONDER, profile, timeout=timeout, answer=answer, on_event=on_event)
-            async with secure:
-                await handler(secure)
-        except (HandshakeError, LocalProtocolError) as error:
-            _log.warning("handshake failed: %s", error)
-            report(error)
-        except Exception as error:
-            _log.exception("connection failed")
-            report(error)
-
-    await listener.serve(serve_one, task_group)
+    secure = SecureListener(listener, profile, timeout=timeout, answer=answer, on_event=on_event, on_error=on_error)
+    await secure.serve(handler, task_group)

@@ -14,7 +14,6 @@ from anyio import (
     ClosedResourceError,
     EndOfStream,
     Lock,
-    ResourceGuard,
     TypedAttributeSet,
     aclose_forcefully,
     move_on_after,
@@ -40,7 +39,18 @@ from .errors import ChannelFailed, TransportFailed
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
 _CLOSE_GRACE: Final = 2.0
+_LINGER: Final = 0.5
 _DRAIN_LIMIT: Final = 4 * 1024 * 1024
+
+_GONE: Final = (
+    HandshakeError,
+    LocalProtocolError,
+    BrokenResourceError,
+    BusyResourceError,
+    ClosedResourceError,
+    OSError,
+)
+"""What says, while a stream is being closed, that there is nobody left to say anything to."""
 
 
 class SecureAttribute(TypedAttributeSet):
@@ -61,9 +71,9 @@ class SecureAttribute(TypedAttributeSet):
 class SecureStream(ByteStream):
     """A byte stream whose data is sealed. Made by `connect`, `handshake` and `serve`.
 
-    One task may send while another receives; two at once in the same direction take turns when they send, and are an
-    error (`BusyResourceError`) when they receive. A send that is cancelled leaves a record half written: the stream is
-    broken then, and closed; no key is used again for other data.
+    Tasks may send and receive at once; of those that do the same, one goes after the other. A send that is cancelled leaves
+    a record half written: the stream is broken then, and closed; no key is used again for other data. A receive that is
+    cancelled loses nothing.
 
     Raises:
         ChannelFailed: from `send` and `receive`: the peer gave up, the stream below broke, or what came is not authentic.
@@ -76,7 +86,8 @@ class SecureStream(ByteStream):
         self._channel = channel
         self._records: deque[bytes | memoryview] = deque()
         self._sending = Lock()
-        self._receiving = ResourceGuard("receiving from")
+        self._receiving = Lock()
+        self._peer_closed = False
         self._failure: HandshakeError | None = None
         self._closed = False
         self._sent_eof = False
@@ -121,12 +132,13 @@ class SecureStream(ByteStream):
         """The next bytes, at least one and at most `max_bytes`; `EndOfStream` once the peer has closed its direction."""
         if max_bytes < 1:
             raise ValueError("max_bytes is at least 1")
-        with self._receiving:
+        async with self._receiving:
             while not self._records:
                 event = await self._next_event()
                 if isinstance(event, DataReceived):
                     self._records.extend(event.records)
                 elif isinstance(event, PeerClosed):
+                    self._peer_closed = True
                     raise EndOfStream
             data = self._records.popleft()
             if len(data) > max_bytes:
@@ -152,7 +164,7 @@ class SecureStream(ByteStream):
 
     async def wait_accepted(self) -> None:
         """Wait until the responder has accepted us; raises `ChannelFailed` when it has not. Before any `receive`."""
-        with self._receiving:
+        async with self._receiving:
             while not self._channel.confirmed:
                 await self._next_event()
 
@@ -168,41 +180,40 @@ class SecureStream(ByteStream):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close both directions: say so to the peer, then close the stream below; it waits two seconds at most for each."""
+        """Close both directions: say so to the peer, let it take in what was sent, close the stream below.
+
+        It waits for the peer, and for the stream below, two seconds at most each.
+        """
         if self._closed:
             return
         try:
             if self._failure is None:
-                with move_on_after(_CLOSE_GRACE):
+                with move_on_after(_CLOSE_GRACE), suppress(*_GONE):
                     await self._say_goodbye()
-        except (
-            HandshakeError,
-            LocalProtocolError,
-            BrokenResourceError,
-            BusyResourceError,
-            ClosedResourceError,
-            OSError,
-        ):
-            pass  # it was broken already, or somebody still waits for acceptance: there is nobody to say it to
+            self._closed = True
+            with move_on_after(_CLOSE_GRACE) as scope, suppress(OSError):
+                await self._transport.aclose()
+            if scope.cancelled_caught:
+                await aclose_forcefully(self._transport)
         except BaseException:
             self._closed = True
             await aclose_forcefully(self._transport)
             raise
-        self._closed = True
-        with move_on_after(_CLOSE_GRACE) as scope, suppress(OSError):
-            await self._transport.aclose()
-        if scope.cancelled_caught:
-            await aclose_forcefully(self._transport)
 
     async def _say_goodbye(self) -> None:
-        """Send the close; before it, as initiator, take in the acceptance: TCP resets a stream closed with unread data."""
+        """Send the close; before it, as initiator, take in the acceptance; after it, drain what the peer still sends.
+
+        TCP resets a stream that is closed with unread data, and a reset discards what the peer has not read yet.
+        """
         while not self._channel.confirmed:
-            with self._receiving:
+            async with self._receiving:
                 await self._next_event()
         async with self._sending:
             self._closed = True
             self._channel.close()
-            await self._transport.send(bytes(self._channel.data_to_send()))
+            await self._transport.send(cast("bytes", self._channel.data_to_send()))
+        if not self._peer_closed:
+            await drain(self._transport, _LINGER)
 
     async def _abort(self) -> None:
         """Tell the peer that something went wrong here."""
@@ -210,8 +221,7 @@ class SecureStream(ByteStream):
             with suppress(HandshakeError, LocalProtocolError):
                 self._channel.abort("the application failed", code=AlertCode.INTERNAL_ERROR)
             self._failed(HandshakeError("aborted by the application", step="channel"))
-            if not self._sending.locked():
-                await last_words(self._transport, self._channel.data_to_send())
+            await self._end_with_last_words()
 
     # ------------------------------------------------------------------ the pump
 
@@ -253,8 +263,7 @@ class SecureStream(ByteStream):
                 event = self._channel.next_event()
             except HandshakeError as error:
                 failure = self._failed(error)
-                if not self._sending.locked():
-                    await last_words(self._transport, self._channel.data_to_send())
+                await self._end_with_last_words()
                 raise failure from error
             if not isinstance(event, Signal):
                 return event
@@ -269,24 +278,31 @@ class SecureStream(ByteStream):
             self._check_open()
             raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
 
+    async def _end_with_last_words(self) -> None:
+        """Send the alert and close; where a send is half way there is no place for it, and that send must not hang."""
+        if self._sending.locked():
+            await aclose_forcefully(self._transport)
+        else:
+            await last_words(self._transport, self._channel.data_to_send())
+
     def _failed(self, error: HandshakeError) -> ChannelFailed:
         self._failure = self._failure or error
         return ChannelFailed(self._failure)
 
 
 async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = 1.0) -> None:
-    """Send an alert so that it arrives: half-close, drain what still comes, briefly, and close.
-
-    Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
-    """
-    with move_on_after(grace, shield=True):
-        try:
-            if data:
-                await transport.send(bytes(data))
-            await transport.send_eof()
-            drained = 0
-            while drained < _DRAIN_LIMIT:
-                drained += len(await transport.receive(_RECEIVE_SIZE))
-        except (EndOfStream, BrokenResourceError, ClosedResourceError, NotImplementedError, OSError):
-            pass
+    """Send an alert so that it arrives, in `grace` seconds at most, and close."""
+    with move_on_after(grace, shield=True), suppress(*_GONE):
+        if data:
+            await transport.send(cast("bytes", data))
+        await drain(transport, grace)
     await aclose_forcefully(transport)
+
+
+async def drain(transport: ByteStream, seconds: float) -> None:
+    """Half-close, and throw away what still comes until the peer ends its direction; bounded in time and in bytes."""
+    with move_on_after(seconds), suppress(EndOfStream, NotImplementedError, *_GONE):
+        await transport.send_eof()
+        drained = 0
+        while drained < _DRAIN_LIMIT:
+            drained += len(await transport.receive(_RECEIVE_SIZE))

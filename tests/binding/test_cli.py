@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pty
 import re
@@ -50,7 +51,12 @@ def test_keygen_writes_a_private_file_and_shows_the_fingerprint(tmp_path: Path, 
     file = tmp_path / "identity.pem"
     done = run("keygen", file, "--scheme", scheme)
     identity = Identity.from_pem(file.read_bytes())
-    assert done.stdout.splitlines() == [identity.peer_id, identity.public.words]
+    assert done.stdout.splitlines()[:2] == [identity.peer_id, identity.public.words]
+    assert identity.public.fingerprint.hex() in done.stdout
+    assert run("identity", "show", file).stdout == done.stdout
+    told = json.loads(run("identity", "show", file, "--json").stdout)
+    assert told["peer_id"] == identity.peer_id
+    assert bytes.fromhex(told["public_key"]) == identity.public.data
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert identity.scheme == scheme
 

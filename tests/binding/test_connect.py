@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
 
-from nautilus_anyio import ChannelFailed, SecureStream, TransportFailed, connect, handshake, serve
+from nautilus_anyio import ChannelFailed, ConnectionFailure, SecureStream, TransportFailed, connect, handshake, serve
 from nautilus_core import (
     INITIATOR,
     Accepted,
@@ -41,7 +41,7 @@ async def test_nobody_listens() -> None:
 
 
 async def test_the_wrong_peer_is_refused_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
     with caplog.at_level(logging.WARNING, logger="nautilus_anyio"):
         async with listening(responder(), on_error=failures.append) as port:
             with pytest.raises(PeerAborted, match="its trust policy refused us") as caught:
@@ -49,7 +49,7 @@ async def test_the_wrong_peer_is_refused_and_told(caplog: pytest.LogCaptureFixtu
             assert caught.value.authenticated
             assert not caught.value.retryable
             await anyio.wait_all_tasks_blocked()
-    assert isinstance(failures[0], AuthenticationFailed)
+    assert isinstance(failures[0].error, AuthenticationFailed)
     assert "not a pinned one" in caplog.text
 
 
@@ -76,10 +76,10 @@ async def test_a_silent_listener_times_out_by_name() -> None:
 
 
 async def test_a_silent_client_is_cut_and_the_next_is_served() -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
     failed = anyio.Event()
 
-    def note(error: Exception) -> None:
+    def note(error: ConnectionFailure) -> None:
         failures.append(error)
         failed.set()
 
@@ -90,14 +90,14 @@ async def test_a_silent_client_is_cut_and_the_next_is_served() -> None:
                     await silent.receive()
         with anyio.fail_after(10):
             await failed.wait()
-        assert isinstance(failures[0], HandshakeTimeout)
+        assert isinstance(failures[0].error, HandshakeTimeout)
         async with await connect("127.0.0.1", port, initiator()) as stream:
             await stream.send(b"x")
             assert await stream.receive() == b"x"
 
 
 async def test_http_to_a_nautilus_port_is_named_and_harmless() -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
     async with listening(responder(), on_error=failures.append) as port:
         async with await anyio.connect_tcp("127.0.0.1", port) as browser:
             await browser.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -105,12 +105,12 @@ async def test_http_to_a_nautilus_port_is_named_and_harmless() -> None:
         async with await connect("127.0.0.1", port, initiator()) as stream:
             await stream.send(b"x")
             assert await stream.receive() == b"x"
-    assert isinstance(failures[0], InvalidMessage)
-    assert "HTTP" in str(failures[0])
+    assert isinstance(failures[0].error, InvalidMessage)
+    assert "HTTP" in str(failures[0].error)
 
 
 async def test_a_handler_that_fails_disturbs_nobody() -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
 
     async def failing(stream: SecureStream) -> None:
         if await stream.receive() == b"bad":
@@ -125,7 +125,7 @@ async def test_a_handler_that_fails_disturbs_nobody() -> None:
         async with await connect("127.0.0.1", port, initiator()) as stream:
             await stream.send(b"good")
             assert await stream.receive() == b"ok"
-    assert [str(failure) for failure in failures] == ["a bug in the application"]
+    assert [str(failure.error) for failure in failures] == ["a bug in the application"]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -148,14 +148,14 @@ async def test_questions_are_answered(asynchronous: bool) -> None:
 
 
 async def test_a_rejected_question_fails_both_ends() -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
     async with listening(responder(), on_error=failures.append) as port:
         with pytest.raises(AuthenticationFailed, match="refused by the application: a stranger"):
             await connect(
                 "127.0.0.1", port, initiator(trust=trust.ask()), answer=lambda asked: asked.reject("a stranger")
             )
         await anyio.wait_all_tasks_blocked()
-    assert isinstance(failures[0], PeerAborted)
+    assert isinstance(failures[0].error, PeerAborted)
 
 
 async def test_a_question_without_an_answer_is_the_callers_mistake() -> None:
@@ -232,7 +232,7 @@ async def test_an_error_hook_that_fails_disturbs_nobody() -> None:
 
 
 async def test_an_answer_that_raises_tells_the_peer() -> None:
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
 
     def answer(question: object) -> None:
         raise KeyError("a bug in the application")
@@ -241,8 +241,8 @@ async def test_an_answer_that_raises_tells_the_peer() -> None:
         with pytest.raises(KeyError):
             await connect("127.0.0.1", port, initiator(trust=trust.ask()), answer=answer)
         await anyio.wait_all_tasks_blocked()
-    assert isinstance(failures[0], PeerAborted)
-    assert "an error of its own" in str(failures[0])
+    assert isinstance(failures[0].error, PeerAborted)
+    assert "an error of its own" in str(failures[0].error)
 
 
 async def test_a_step_function_that_raises_closes_the_connection() -> None:
@@ -254,13 +254,13 @@ async def test_a_step_function_that_raises_closes_the_connection() -> None:
             raise OSError("database is down")
         return CustomProtocolStep("custom", INITIATOR, write=lambda _: b"", read=lambda *_: None)
 
-    failures: list[Exception] = []
+    failures: list[ConnectionFailure] = []
     profile = responder().insert_before("initiator-finished", failing)
     calls.extend([1] * 4)
     async with listening(profile, on_error=failures.append) as port:
         with pytest.raises((PeerAborted, TransportFailed)):
             await connect("127.0.0.1", port, initiator())
-    assert str(failures[0]) == "database is down"
+    assert str(failures[0].error) == "database is down"
 
 
 async def test_a_close_right_after_sending_without_waiting_for_acceptance_loses_nothing() -> None:
