@@ -6,48 +6,14 @@ import os
 
 import anyio
 import pytest
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import SocketAttribute
 
-from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect, handshake
-from nautilus_core import INITIATOR, RESPONDER, HandshakeError, Session
+from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect
+from nautilus_core import HandshakeError, Session
 
-from .helpers import ALICE, BOB, initiator, listening, responder
+from .helpers import ALICE, BOB, initiator, listening, responder, secure_pair
 
 pytestmark = pytest.mark.anyio
-
-
-async def raw_pair() -> tuple[ByteStream, ByteStream]:
-    """Two connected TCP streams."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    accepted: list[ByteStream] = []
-    ready = anyio.Event()
-
-    async def accept(stream: ByteStream) -> None:
-        accepted.append(stream)
-        ready.set()
-        await anyio.sleep_forever()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, accept)
-        outgoing = await anyio.connect_tcp("127.0.0.1", listener.extra(SocketAttribute.local_port))
-        await ready.wait()
-        tasks.cancel_scope.cancel()
-    await listener.aclose()
-    return outgoing, accepted[0]
-
-
-async def secure_pair() -> tuple[SecureStream, SecureStream, ByteStream, ByteStream]:
-    """Two ends after their handshake, and the streams below them."""
-    here, there = await raw_pair()
-    made: dict[str, SecureStream] = {}
-
-    async def respond() -> None:
-        made["responder"] = await handshake(there, RESPONDER, responder())
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(respond)
-        made["initiator"] = await handshake(here, INITIATOR, initiator())
-    return made["initiator"], made["responder"], here, there
 
 
 async def test_data_comes_back_as_it_was_sent() -> None:
