@@ -11,7 +11,7 @@ from typing import Final
 from nautilus_core import HandshakeError, LocalProtocolError
 
 from ..errors import ChannelFailed, TransportFailed
-from . import demo, identity, netcat
+from . import bench, completion, demo, identity, inspect, netcat, profile
 from .output import Output
 
 EXIT_FAILURE: Final = 1
@@ -31,7 +31,7 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no
 Each command has a --help of its own, with examples.
 """
 
-_COMMANDS: Final = (identity, netcat, demo)
+_COMMANDS: Final = (identity, netcat, demo, profile, inspect, bench, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:
