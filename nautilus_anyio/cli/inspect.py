@@ -6,22 +6,30 @@ Each probe is a connection of its own (`probe`); here stands which ones are made
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import anyio
-from rich.markup import escape
 
-from nautilus_core import DEFAULT_SUITES, SUITES, AlertCode, Anonymous, PeerAborted, PublicKey, VerifiedPeer
-from nautilus_core.errors import alert_meaning
+from nautilus_core import (
+    ANONYMOUS,
+    DEFAULT_SUITES,
+    SUITES,
+    AlertCode,
+    Anonymous,
+    HandshakeTimeout,
+    PublicKey,
+    VerifiedPeer,
+    profiles,
+    trust,
+)
 
 from ..errors import TransportFailed
 from .options import add_backend, add_command, address
 from .output import Output
 from .probe import OUR_FIRST_BYTES, Prober, Seen, http_greeting, speaks_ours, tls_greeting
-from .tables import columns_table, facts_table, printable
+from .report import OTHER_VERSION, OURS, Alert, Key, Report, picture
+from .tables import printable
 
 EXIT_FOREIGN: Final = 3
 EXIT_UNREACHABLE: Final = 4
@@ -54,101 +62,13 @@ def run(options: argparse.Namespace) -> int:
     host, port = options.address
     if not (options.timeout > 0 and options.patience > 0):
         raise ValueError("--timeout and --patience are more than 0 seconds")
+    profiles.nautilus(identity=ANONYMOUS, trust=trust.anyone(), protocols=options.protocol)  # for its ValueError
     examine = partial(inspect, timeout=options.timeout, patience=options.patience, output=options.output)
     report = anyio.run(examine, host, port, tuple(options.protocol), backend=options.backend)
-    options.output.picture(*_picture(report), **report.as_json())
+    options.output.picture(*picture(report), **report.as_json())
     if not report.reachable:
         return EXIT_UNREACHABLE
     return 0 if report.speaks == OURS else EXIT_FOREIGN
-
-
-OURS: Final = "nautilus/1"
-
-
-@dataclass(slots=True)
-class Alert:
-    """How a peer refused us: the code, its name and meaning, seconds to wait, and whether it was sealed."""
-
-    code: int
-    name: str
-    meaning: str
-    retry_after: int | None
-    authenticated: bool
-
-    @classmethod
-    def of(cls, error: PeerAborted | None) -> Alert | None:
-        """The alert that came, if one did."""
-        if error is None or error.code is None:
-            return None
-        code = error.code
-        name = AlertCode(code).name if code in set(AlertCode) else "unknown"
-        return cls(code, name, alert_meaning(code), error.retry_after, error.authenticated)
-
-    def __str__(self) -> str:
-        later = "" if self.retry_after is None else f", in {self.retry_after} s again"
-        return f"alert {self.code} {self.name}: {self.meaning}{later}{'' if self.authenticated else ' (not authenticated)'}"
-
-
-@dataclass(slots=True)
-class Key:
-    """The key that a peer showed; anybody who dials sees it. Its proof of possession was verified."""
-
-    peer_id: str
-    words: str
-    scheme: str
-    fingerprint: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found out; None, or empty, for what was not.
-
-    Attributes:
-        reachable: whether anybody accepts connections there; `reason` says why not.
-        speaks: `nautilus/1`, the name of another protocol, or None.
-        speaks_first: whether it greets before it is spoken to.
-        version: of the wire.
-        protocol: the application protocol that it selected of those offered.
-        protocols: all that it takes of those offered, in its order of preference.
-        wants_protocol: whether it insists on an application protocol, or on none.
-        suites: those it takes, in its order of preference.
-        credential_types, schemes: what it accepts from an initiator.
-        key: its own; None where it is anonymous or did not come so far.
-        anonymous: whether it is.
-        refusal: how it refused the first offer of everything.
-        to_anonymous: how it refused an initiator that does not say who it is.
-        connect_ms, answer_ms: of the first handshake: until connected, and from the first byte to the answer's first.
-        complete: whether all probes were made.
-        seconds: that it took.
-        connections: each probe and what came of it.
-    """
-
-    host: str
-    port: int
-    reachable: bool = True
-    reason: str | None = None
-    speaks: str | None = None
-    speaks_first: bool = False
-    version: int | None = None
-    protocol: str | None = None
-    protocols: list[str] = field(default_factory=list)
-    wants_protocol: bool | None = None
-    suites: list[str] = field(default_factory=list)
-    credential_types: list[str] = field(default_factory=list)
-    schemes: list[str] = field(default_factory=list)
-    key: Key | None = None
-    anonymous: bool = False
-    refusal: Alert | None = None
-    to_anonymous: Alert | None = None
-    connect_ms: float | None = None
-    answer_ms: float | None = None
-    complete: bool = True
-    seconds: float = 0.0
-    connections: list[dict[str, Any]] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 async def inspect(
@@ -208,7 +128,7 @@ class _Inspection:
             report.speaks = seen.foreign
             return
         first = await self._first_handshake()
-        if report.speaks != OURS:
+        if report.speaks is None:
             await self._foreign(first)
             return
         self._learn(first)
@@ -224,7 +144,7 @@ class _Inspection:
         seen = await prober.shake_hands(_offer(self._protocols), _ALL_SUITES, self._protocols)
         seen.outcome = _outcome(seen)
         if speaks_ours(seen):
-            report.speaks = OURS
+            report.speaks = OTHER_VERSION if _refused(seen, AlertCode.PROTOCOL_VERSION) else OURS
         if _refused(seen, AlertCode.NO_APPLICATION_PROTOCOL) and self._protocols:
             self._protocols = ()
             seen = await prober.shake_hands(f"{_offer(())}, no protocol", _ALL_SUITES, ())
@@ -332,58 +252,6 @@ def _outcome(seen: Seen) -> str:
         words.append(f"alert {alert.code} {alert.name}")
     if words:
         return ", ".join(words)
+    if isinstance(seen.error, HandshakeTimeout) and not seen.head:
+        return "silence"
     return printable(str(seen.error)) if seen.messages or seen.head[:1] in OUR_FIRST_BYTES else _beginning(seen)
-
-
-def _picture(report: Report) -> Iterator[Any]:
-    yield facts_table(_facts(report))
-    if report.connections:
-        yield ""
-        table = columns_table("", "sent", "ms", "what came of it", numbers=("", "ms"), whole=("", "ms"))
-        for number, made in enumerate(report.connections, 1):
-            table.add_row(str(number), escape(made["sent"]), _number(made["answer_ms"]), escape(made["outcome"]))
-        yield table
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1f}"
-
-
-def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    yield "address", f"{report.host} port {report.port}"
-    if not report.reachable:
-        yield "reachable", f"no: {report.reason}"
-        return
-    when = "before it is spoken to" if report.speaks_first else "when spoken to"
-    yield "speaks", f"{report.speaks}, {when}" if report.speaks else "nothing that is known here"
-    if report.speaks == OURS:
-        yield from _our_facts(report)
-    yield "probes", f"{len(report.connections)} connections in {report.seconds:.1f} s, all closed again"
-    if not report.complete:
-        yield "incomplete", "time or connections ran out, or it stopped answering: see below"
-
-
-def _our_facts(report: Report) -> Iterator[tuple[str, str]]:
-    if report.refusal is not None:
-        yield "refuses", str(report.refusal)
-    if report.wants_protocol:
-        names = ", ".join(map(printable, report.protocols))
-        yield "protocol", names or "it wants one, and does not say which: name some with --protocol"
-    elif report.wants_protocol is not None:
-        yield "protocol", "none: it takes no application protocol id"
-    if report.version is not None:
-        yield "wire version", str(report.version)
-    for number, suite in enumerate(report.suites, 1):
-        yield "suites", f"{number} {printable(suite)}"
-    if report.credential_types:
-        yield "accepts", ", ".join(map(printable, report.credential_types))
-        yield "schemes", ", ".join(map(printable, report.schemes)) or "none"
-        welcome = "anonymous" in report.credential_types
-        yield "to anonymous", "welcome, so it says (not tried)" if welcome else str(report.to_anonymous or "no alert")
-    if report.key is not None:
-        yield "its key", f"{report.key.peer_id}\n{report.key.words}"
-        yield "", f"{report.key.scheme}, proved; anybody who dials sees it"
-    elif report.anonymous:
-        yield "its key", "none: it is anonymous"
-    if report.answer_ms is not None:
-        yield "time", f"connected in {_number(report.connect_ms)} ms, answered in {_number(report.answer_ms)} ms"

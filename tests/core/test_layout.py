@@ -168,7 +168,8 @@ def test_a_list_of_another_kind(senders: tuple[Role, ...], initiator: float, res
 def test_a_running_handshakes_list_and_an_empty_one_can_be_laid_out() -> None:
     assert lay_out(Handshake(INITIATOR, nautilus()).steps) == lay_out(nautilus().make_steps())
     empty = lay_out([])
-    assert empty.flights == empty.steps == ()
+    assert empty.flights == ()
+    assert empty.steps == ()
     assert empty.round_trips(INITIATOR) == 0
 
 
