@@ -12,7 +12,7 @@ def main() -> int:
     try:
         from .cli import main as command  # noqa: PLC0415  # the command's dependencies are an extra
     except ModuleNotFoundError as error:
-        if error.name != "rich":
+        if error.name not in ("rich", "shtab"):
             raise
         print("nautilus: the command needs more packages: pip install 'nautilus-handshake[cli]'", file=sys.stderr)
         return 1

@@ -37,6 +37,7 @@ from .handshake import Handshake, State
 from .identity import trust
 from .identity.credentials import ANONYMOUS, Anonymous, Identity, PublicKey, VerifiedPeer
 from .identity.trust import InMemoryKnownPeers, KnownPeers, TrustPolicy
+from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
 from .profiles import Profile
 from .role import INITIATOR, RESPONDER, Role, Stage
@@ -86,6 +87,7 @@ __all__ = [
     "KeyAgreementFailed",
     "KeyUpdated",
     "KnownPeers",
+    "Layout",
     "LengthPrefixedStream",
     "Limits",
     "LocalProtocolError",
@@ -98,6 +100,7 @@ __all__ = [
     "PeerAborted",
     "PeerClosed",
     "PeerIdentified",
+    "PlacedStep",
     "Profile",
     "PublicKey",
     "Question",
@@ -114,6 +117,7 @@ __all__ = [
     "StepSkipped",
     "TrustPolicy",
     "VerifiedPeer",
+    "lay_out",
     "profiles",
     "trust",
 ]

@@ -46,18 +46,22 @@ def header(kind: int, length: int) -> bytes:
     return (kind << 24 | length).to_bytes(4, "big")
 
 
+def protocol_of(head: bytes) -> str | None:
+    """The name of the protocol, none of ours, in which the first 4 bytes of a stream are the beginning; None for unknown."""
+    if head in _HTTP:
+        return "HTTP"
+    if head == b"SSH-":
+        return "SSH"
+    if len(head) == 4 and head[0] in (0x14, 0x15, 0x16, 0x17) and head[1] == 3:
+        return "TLS"
+    if head == b"\x13/mu":
+        return "multistream-select (libp2p)"
+    return None
+
+
 def foreign_protocol(head: bytes) -> InvalidMessage:
     """The error for a header (4 bytes) that is none of ours; names the protocol whose greeting begins like it."""
-    if head in _HTTP:
-        name = "HTTP"
-    elif head == b"SSH-":
-        name = "SSH"
-    elif head[0] in (0x14, 0x15, 0x16, 0x17) and head[1] == 3:
-        name = "TLS"
-    elif head == b"\x13/mu":
-        name = "multistream-select (libp2p)"
-    else:
-        name = ""
+    name = protocol_of(head)
     return InvalidMessage(
         f"the peer speaks {name}, not nautilus/1" if name else "the peer does not speak nautilus/1",
         expected="a frame of type 0xE1 to 0xE5",

@@ -45,6 +45,8 @@ class Profile:
         steps: makes the fresh steps of one handshake, in order.
         stream: makes the stream, which frames, from the limits.
         limits: how much a peer may send.
+        offers: what this side can do and accepts, as pairs of a heading and names, best first; for people: nothing is
+            negotiated from it.
 
     Attributes:
         descriptions: what each step of the validated list is.
@@ -57,6 +59,7 @@ class Profile:
     steps: Callable[[], Sequence[AnyStep]]
     stream: Callable[[Limits], HandshakeStream] = NautilusStream
     limits: Limits = DEFAULT_LIMITS
+    offers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     _added: tuple[StepFactory, ...] = ()
     _order: tuple[int, ...] | None = None
     """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
@@ -214,7 +217,14 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits),
         ]
 
-    return Profile("nautilus/1", make_steps, NautilusStream, limits)
+    offers = (
+        ("suites", suites),
+        ("protocols", protocols),
+        ("identity", (identity.credential_type, *((identity.scheme,) if isinstance(identity, Identity) else ()))),
+        ("accepts", trust.credential_types),
+        ("schemes", trust.schemes),
+    )
+    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers)
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

@@ -5,8 +5,9 @@ functions. The steps of `nautilus/1` live in `steps`; running them is the engine
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -27,6 +28,8 @@ Reading: TypeAlias = Generator[Question[Any], Any, None] | None
 """What `read` returns: nothing, or a generator that asks."""
 
 MAX_NAME_LENGTH: Final = 64
+
+_NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _encode: Final = _ENCODER.encode
@@ -114,6 +117,7 @@ class HandshakeStep(ABC, Generic[M]):
         finished: whether the step is done after the message just written or read.
         multi_message: whether there may be more than one: see `MultiMessageStep`.
         inserts: names of the built-in steps that its commit may add: no other step can have them.
+        facts: what else there is to know of it, by heading, for people: a table of the list has a column for each.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -129,6 +133,7 @@ class HandshakeStep(ABC, Generic[M]):
     finished: bool = True
     multi_message: bool = False
     inserts: tuple[str, ...] = ()
+    facts: Mapping[str, str] = _NO_FACTS
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:

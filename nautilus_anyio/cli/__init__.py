@@ -11,7 +11,7 @@ from typing import Final
 from nautilus_core import HandshakeError, LocalProtocolError
 
 from ..errors import ChannelFailed, TransportFailed
-from . import demo, identity, netcat
+from . import bench, completion, demo, identity, inspect, netcat, profile
 from .output import Output
 
 EXIT_FAILURE: Final = 1
@@ -26,12 +26,14 @@ examples:
   nautilus keygen node.pem                              make an identity
   nautilus listen 7000 --identity node.pem              wait for a peer, as netcat does
   nautilus connect host:7000 --trust pinned:key:...     the other end
+  nautilus inspect host:7000                            what a peer offers, and how it fails
+  nautilus profile show                                 what a handshake is made of
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted
 Each command has a --help of its own, with examples.
 """
 
-_COMMANDS: Final = (identity, netcat, demo)
+_COMMANDS: Final = (identity, netcat, demo, profile, inspect, bench, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ from typing import Any, Final
 import anyio
 from anyio.abc import SocketAttribute
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from nautilus_core import Identity, Profile, profiles, trust
 
@@ -20,6 +19,8 @@ from ..listen import serve
 from ..stream import SecureStream
 from .ladder import Ladder
 from .options import add_backend, add_command
+from .output import Output
+from .tables import facts_table
 
 _BLOCK: Final = 1 << 20
 _PROTOCOL: Final = "nautilus/demo/1"
@@ -27,6 +28,7 @@ _PROTOCOL: Final = "nautilus/demo/1"
 
 _EXAMPLES: Final = """\
   nautilus demo
+  nautilus demo --json                            one object instead of the drawing
   nautilus demo --size 1024 --backend trio --suite X25519_CHACHA20POLY1305_SHA256"""
 
 
@@ -49,14 +51,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _demo(options: argparse.Namespace) -> int:
-    console = Console(highlight=False)
+    output: Output = options.output
+    console = output.console
+    console.quiet = output.quiet or output.as_json
     initiator, responder = Identity.generate(), Identity.generate()
-    for name, identity in (("initiator", initiator), ("responder", responder)):
-        words = identity.public.words.split()
-        console.print(f"{name}  [bold]{identity.peer_id}[/]")
-        console.print(
-            f"           [dim]{' '.join(words[:8])}[/]\n           [dim]{' '.join(words[8:])}[/]", soft_wrap=True
-        )
+    both = (("initiator", initiator.public), ("responder", responder.public))
+    console.print(facts_table((name, f"{key.peer_id}\n{key.words}") for name, key in both))
     console.print()
     suites: dict[str, Any] = {"suites": options.suite} if options.suite else {}
     ours = profiles.nautilus(
@@ -65,10 +65,11 @@ async def _demo(options: argparse.Namespace) -> int:
     theirs = profiles.nautilus(
         identity=responder, trust=trust.pinned(initiator.public), protocols=[_PROTOCOL], **suites
     )
-    return await _run_both(console, ours, theirs, options.size * _BLOCK)
+    return await _run_both(output, ours, theirs, options.size * _BLOCK)
 
 
-async def _run_both(console: Console, ours: Profile, theirs: Profile, size: int) -> int:
+async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int) -> int:
+    console = output.console
     responder_side = _Responder()
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(SocketAttribute.local_port)
@@ -78,22 +79,31 @@ async def _run_both(console: Console, ours: Profile, theirs: Profile, size: int)
         async with await connect("127.0.0.1", port, ours, on_event=ladder) as stream:
             ladder.finish()
             _describe(console, stream)
-            digest, seconds = await _send(console, stream, size)
+            digest, seconds = await _send(output, stream, size)
             answer = b""
             async for data in stream:
                 answer += data
         tasks.cancel_scope.cancel()
     same_binding = responder_side.channel_binding == stream.session.channel_binding
+    agree = answer == digest and same_binding
     console.print(f"sent      sha256 {digest.hex()}", soft_wrap=True)
     console.print(f"received  sha256 {answer.hex()}", soft_wrap=True)
-    console.print(
-        f"{size / _BLOCK:.0f} MiB in {seconds:.2f} s: {size / _BLOCK / seconds:,.0f} MiB/s, sealed and opened"
+    console.quiet = False
+    output.picture(
+        f"{size / _BLOCK:.0f} MiB in {seconds:.2f} s: {size / _BLOCK / seconds:,.0f} MiB/s, sealed and opened",
+        "[bold green]both sides agree[/]" if agree else "[bold red]the two sides differ[/]",
+        agree=agree,
+        bytes=size,
+        seconds=round(seconds, 6),
+        sent_sha256=digest.hex(),
+        received_sha256=answer.hex(),
+        handshake=ladder.summary(),
+        suite=stream.session.suite,
+        protocol=stream.session.protocol,
+        peer=stream.session.peer.peer_id,
+        channel_binding=stream.session.channel_binding.hex(),
     )
-    if answer != digest or not same_binding:
-        console.print("[bold red]the two sides differ[/]")
-        return 1
-    console.print("[bold green]both sides agree[/]")
-    return 0
+    return 0 if agree else 1
 
 
 def _describe(console: Console, stream: SecureStream) -> None:
@@ -106,13 +116,12 @@ def _describe(console: Console, stream: SecureStream) -> None:
     console.print()
 
 
-async def _send(console: Console, stream: SecureStream, size: int) -> tuple[bytes, float]:
+async def _send(output: Output, stream: SecureStream, size: int) -> tuple[bytes, float]:
     """Send `size` random bytes and end the direction; returns their SHA-256 and the seconds that it took."""
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
     checksum = hashlib.sha256()
     block = os.urandom(_BLOCK)
     start = time.perf_counter()
-    with Progress(*columns, console=console) as progress:
+    with output.progress() as progress:
         task = progress.add_task("sending", total=size)
         for number in range(size // _BLOCK):
             data = number.to_bytes(8, "big") + block[8:]

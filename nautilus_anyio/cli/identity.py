@@ -11,7 +11,7 @@ from nautilus_core import Identity, PublicKey
 from nautilus_core.crypto.signatures import SCHEMES
 
 from ..stores import save_identity
-from .options import add_command, add_passphrase, identity_from, passphrase_in
+from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in
 from .output import Output
 
 _KEYGEN_EXAMPLES: Final = """\
@@ -36,8 +36,7 @@ def add_commands(commands: Any) -> None:
     protection.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="encrypt with the passphrase in this file"
     )
-    group = commands.add_parser("identity", help="look at an identity", description="Look at an identity.")
-    verbs = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    verbs = add_group(commands, "identity", "look at an identity", _SHOW_EXAMPLES)
     parser = add_command(verbs, "show", "show what peers know an identity by", _SHOW_EXAMPLES, show)
     parser.add_argument("file", type=Path, help="private key of `nautilus keygen`")
     add_passphrase(parser)

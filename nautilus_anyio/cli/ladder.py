@@ -31,6 +31,7 @@ class Ladder:
         self._bytes = 0
         self._total = 0
         self._sealed = False
+        self._elapsed = 0.0
         self._started = clock()
         self._flight_started = self._started
         left, right = "initiator", "responder"
@@ -57,8 +58,12 @@ class Ladder:
     def finish(self) -> None:
         """The handshake is complete: end the last flight and sum up."""
         self._end_flight()
-        elapsed = (self._clock() - self._started) * 1000
-        self._rule(f" {self._flights} flights, {self._total:,} bytes, {elapsed:.1f} ms ", "─", "bold")
+        self._elapsed = (self._clock() - self._started) * 1000
+        self._rule(f" {self._flights} flights, {self._total:,} bytes, {self._elapsed:.1f} ms ", "─", "bold")
+
+    def summary(self) -> dict[str, float]:
+        """Once it is finished: how many flights and bytes there were, and the milliseconds."""
+        return {"flights": self._flights, "bytes": self._total, "ms": round(self._elapsed, 3)}
 
     def _arrow(self, event: StepCompleted) -> None:
         style = "green" if event.sealed else "cyan"

@@ -37,6 +37,18 @@ def add_command(
     return parser
 
 
+def add_group(commands: Any, name: str, what: str, examples: str) -> Any:
+    """Register a command that has commands of its own; returns where they are registered."""
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
 def address(text: str) -> tuple[str, int]:
     """`HOST:PORT`, `[IPv6]:PORT`, or `PORT` alone on the loopback address."""
     host, _, port = text.rpartition(":")

@@ -1,18 +1,29 @@
 """What a command says, and where: results to standard output, everything else to standard error. It decides nothing.
 
 With `--json` each result is one JSON object on a line, and so are notes and the error, on standard error; with `--quiet`
-there are no notes and no progress. Colours and bars are for terminals, and go where NO_COLOR or TERM say so.
+there are no notes and no progress. Colours and bars are for terminals; with NO_COLOR, or TERM=dumb, there are neither: not
+one escape sequence.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from nautilus_core import HandshakeError
 
@@ -39,12 +50,21 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self.console = Console(highlight=False)
-        self._errors = Console(stderr=True, highlight=False)
+        colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        self.console = Console(highlight=False, emoji=False, color_system=colours)
+        self._errors = Console(stderr=True, highlight=False, emoji=False, color_system=colours)
 
     def result(self, text: str, **fields: Any) -> None:
         """What the command was asked for: `text` for people, `fields` for programs."""
         print(json.dumps(fields) if self.as_json else text, flush=True)
+
+    def picture(self, *parts: RenderableType, **fields: Any) -> None:
+        """The same, for people as tables and the like: `parts`, one below the other."""
+        if self.as_json:
+            print(json.dumps(fields), flush=True)
+            return
+        for part in parts:
+            self.console.print(part)
 
     def note(self, text: str, **fields: Any) -> None:
         """What happens meanwhile, on standard error."""
@@ -75,15 +95,16 @@ class Output:
 
     def progress(self) -> Progress:
         """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        silent = self.quiet or self.as_json or not self._errors.is_terminal
-        return Progress(*columns, console=self._errors, disable=silent)
+        return self._bar(DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def counter(self) -> Progress:
+        """Likewise for so many things to do, one after the other."""
+        return self._bar(MofNCompleteColumn())
+
+    def _bar(self, *columns: ProgressColumn) -> Progress:
+        moving = self._errors.is_terminal and not self._errors.is_dumb_terminal and not os.environ.get("NO_COLOR")
+        silent = self.quiet or self.as_json or not moving
+        return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=self._errors, disable=silent)
 
     def _say(self, text: str, fields: dict[str, Any]) -> None:
         line = " ".join(text.split())

@@ -104,6 +104,7 @@ ARROWS = {
     "role.py": {"*"},
     "limits.py": {"*"},
     "buffer.py": {"*"},
+    "layout.py": {"handshake", "steps", "profiles", "stream", "session", "channel", "context", "testing"},
     "step.py": {"handshake", "steps", "profiles", "stream", "session", "channel", "testing"},
     "channel.py": {"handshake", "steps", "step", "steplist", "profiles", "context", "stream", "session", "testing"},
     "stream.py": {"handshake", "steps", "profiles", "context", "testing"},
