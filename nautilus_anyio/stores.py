@@ -155,17 +155,23 @@ def check_owner_alone_writes(path: Path, found: os.stat_result) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` to a new file that only its owner can read, then let it take the place of `path`; all or nothing."""
     target = path.resolve()
+    with _written_beside(target, data) as written:
+        written.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
+    """A new file in the folder of `target` that only its owner can read, safe on the disk; gone after the block."""
     with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        written = Path(file.name)
         try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).replace(target)
-        except BaseException:
-            with suppress(OSError):
-                Path(file.name).unlink()
-            raise
-    _sync_folder(target.parent)
+            yield written
+        finally:
+            written.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -183,17 +189,10 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
     Raises:
         FileExistsError: a key is never overwritten.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(identity.to_pem(passphrase))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
-    _sync_folder(path.resolve().parent)
+    target = path.resolve()
+    with _written_beside(target, identity.to_pem(passphrase)) as written:
+        os.link(written, target)  # whole at once, and never in the place of another
+    _sync_folder(target.parent)
 
 
 def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:

@@ -10,6 +10,7 @@ import os
 import sys
 import termios
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,8 @@ import anyio
 
 from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
 
-from ..stores import KnownPeersFile, load_identity
-from .output import add_output
+from ..stores import KnownPeersFile, load_identity, save_identity
+from .output import Output, add_output
 
 
 def add_command(
@@ -71,7 +72,10 @@ def add_passphrase(parser: argparse.ArgumentParser) -> None:
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """The options that make a profile."""
     parser.add_argument(
-        "--identity", type=Path, metavar="FILE", help="private key of `nautilus keygen` (default: a new one)"
+        "--identity",
+        type=Path,
+        metavar="FILE",
+        help="private key of `nautilus keygen` (default: identity.pem in ~/.config/nautilus, made at first use)",
     )
     parser.add_argument("--anonymous", action="store_true", help="do not say who we are")
     add_passphrase(parser)
@@ -114,9 +118,22 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
     if options.anonymous:
         return ANONYMOUS
-    if options.identity is None:
-        return Identity.generate()
-    return identity_from(options.identity, options.passphrase_file)
+    path = options.identity
+    if path is None:
+        path = configuration() / "identity.pem"
+        _make_identity(path, options.output)
+    return identity_from(path, options.passphrase_file)
+
+
+def _make_identity(path: Path, output: Output) -> None:
+    """The identity of who names none, made once, so that peers know it again."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = Identity.generate()
+    with suppress(FileExistsError):  # another process was first
+        save_identity(path, identity)
+        output.note(f"made an identity for this user, {identity.peer_id}, in {path}", peer_id=identity.peer_id)
 
 
 def passphrase_in(path: Path) -> bytes:
@@ -135,9 +152,9 @@ def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
     return load_identity(path, getpass.getpass(f"Passphrase of {path}: ").encode())
 
 
-def default_known_peers() -> Path:
-    """Where the command remembers peers: `nautilus/known_peers` in the user's configuration folder."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus" / "known_peers"
+def configuration() -> Path:
+    """Where the command keeps the user's identity and known peers: `nautilus` in XDG_CONFIG_HOME or ~/.config."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
 _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
@@ -151,7 +168,7 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     if kind == "known-peers":
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
-        return trust.known_peers(KnownPeersFile(argument or default_known_peers()), name=name)
+        return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":

@@ -41,9 +41,10 @@ def start_listener(port: int, *arguments: str | Path, **files: object) -> subpro
     """`nautilus listen` in a process of its own, once it says that it listens."""
     command = [*NAUTILUS, "listen", str(port), *map(str, arguments)]
     process: subprocess.Popen[bytes] = subprocess.Popen(command, stderr=subprocess.PIPE, **files)  # type: ignore[call-overload]
-    if process.stderr is None or b"listening" not in process.stderr.readline():
-        raise RuntimeError("the listener did not start")
-    return process
+    for line in process.stderr or ():
+        if b"listening" in line:
+            return process
+    raise RuntimeError("the listener did not start")
 
 
 @pytest.mark.parametrize("scheme", ["ed25519", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ml-dsa-65"])
@@ -220,3 +221,21 @@ def test_ctrl_c_and_a_dead_peer_end_it_while_standard_input_stays_open() -> None
     assert listener.wait(timeout=20) == 3
     connected.communicate()
     listener.communicate()
+
+
+def test_who_names_no_identity_gets_one_and_keeps_it() -> None:
+    port = free_port()
+    seen = []
+    for _ in range(2):
+        listener = start_listener(port, "--trust", "anyone", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        done = run("connect", f"127.0.0.1:{port}", "--trust", "known-peers", "--json")
+        listener.kill()
+        listener.communicate()
+        seen.append(done)
+    assert [done.returncode for done in seen] == [3, 3]  # there is no terminal to ask on
+    assert all("there is no terminal to ask on" in done.stderr for done in seen)
+    key = re.findall(r"whether (key:\w+)", seen[0].stderr + seen[1].stderr)
+    assert len(set(key)) == 1
+    file = Path(os.environ["XDG_CONFIG_HOME"]) / "nautilus" / "identity.pem"
+    assert json.loads(run("identity", "show", file, "--json").stdout)["peer_id"] == key[0]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
