@@ -150,6 +150,13 @@ class SecureStream(ByteStream):
             self._sent_eof = True
             await self._flush()
 
+    async def wait_closed(self) -> None:
+        """Wait until the peer has closed altogether, and does not receive any more either. Only after `EndOfStream`."""
+        with self._receiving, suppress(ChannelFailed):
+            while data := await self._receive():
+                self._channel.receive_data(data)
+                await self._next_event()
+
     async def wait_accepted(self) -> None:
         """Wait until the responder has accepted us; raises `ChannelFailed` when it has not. Before any `receive`."""
         with self._receiving:
