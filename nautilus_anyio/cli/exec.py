@@ -20,7 +20,7 @@ from nautilus_core import Profile
 from ..stream import SecureStream
 from .options import profile_from
 from .output import Output
-from .piping import BROKEN, CHUNK, LINGER, SinkFailed, carry, copy, discard, first_of
+from .piping import BROKEN, CHUNK, LINGER, SinkFailed, carry, copy, discard, first_of, why
 from .serving import Place, run_until_signal, serve_peers
 
 _EXIT_SOON: Final = 0.5
@@ -60,7 +60,7 @@ async def _serve(options: argparse.Namespace, profile: Profile, words: list[str]
         try:
             await _Conversation(secure, words, output).run()
         except (ProcessFailed, *BROKEN) as error:
-            raise ConnectionError(f"{peer}: {error}") from error
+            raise ConnectionError(f"{peer}: {why(error, words[0])}") from error
 
     await serve_peers(options, profile, handle, f"for {words[0]}")
     return 0

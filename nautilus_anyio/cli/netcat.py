@@ -155,7 +155,7 @@ class _Terminal:
             tasks.start_soon(self._speak)
             await carry(self._stream, _StandardOutput())
             if not self._said_all.is_set():
-                if sys.stdin.isatty():
+                if _somebody_types():
                     self._output.note("the peer has said all; Ctrl-D ends what we say, and the connection")
                 await self._until_one_end_is_closed()
                 tasks.cancel_scope.cancel()
@@ -179,7 +179,7 @@ class _Terminal:
             tasks.start_soon(watch)
             await self._said_all.wait()
             tasks.cancel_scope.cancel()
-        if not self._said_all.is_set() and not sys.stdin.isatty():
+        if not self._said_all.is_set() and not _somebody_types():
             raise ChannelFailed(TransportFailed("the peer has closed the connection before our input ended"))
 
 
@@ -187,6 +187,8 @@ class _StandardInput:
     """A source."""
 
     async def receive(self, max_bytes: int = CHUNK) -> bytes:
+        if sys.stdin is None:  # it was closed before we started
+            raise EndOfStream
         data = await anyio.to_thread.run_sync(os.read, sys.stdin.fileno(), max_bytes, abandon_on_cancel=True)
         if not data:
             raise EndOfStream
@@ -197,13 +199,19 @@ class _StandardOutput:
     """A sink. Its end is passed on to who reads a pipe, even where our own input goes on."""
 
     async def send(self, item: bytes, /) -> None:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
         await anyio.to_thread.run_sync(partial(_write_all, sys.stdout.fileno()), item, abandon_on_cancel=True)
 
     async def send_eof(self) -> None:
-        if not sys.stdout.isatty():
+        if sys.stdout is not None and not sys.stdout.isatty():
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, sys.stdout.fileno())
             os.close(nothing)
+
+
+def _somebody_types() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

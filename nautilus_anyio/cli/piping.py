@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -11,6 +12,9 @@ import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, aclose_forcefully
 from anyio.abc import SocketAttribute, SocketStream
 
+from nautilus_core import HandshakeError
+
+from ..errors import ChannelFailed
 from ..stream import SecureStream
 
 CHUNK: Final = 262_144
@@ -101,15 +105,15 @@ async def pipe(secure: SecureStream, local: SocketStream) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(inward.run, outward)
             tasks.start_soon(outward.run, inward)
+        failure = inward.failure or outward.failure
     except ExceptionGroup as group:
-        raise first_of(group) from None
+        failure = first_of(group)
     finally:
         if not inward.complete:
             reset_at_close(local)
         await aclose_forcefully(local)
-    for way in (inward, outward):
-        if way.failure is not None:
-            raise way.failure
+    if failure is not None:
+        raise failure
 
 
 def first_of(error: Exception) -> Exception:
@@ -117,6 +121,18 @@ def first_of(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def why(error: Exception, local: str) -> str:
+    """What to say of an error of a secure stream, or of a socket or process here that is called `local`."""
+    if isinstance(error, HandshakeError | ChannelFailed):
+        return str(error)
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        cause = first_of(cause.__cause__) if isinstance(cause.__cause__, Exception) else None
+    if isinstance(cause, OSError) and cause.errno:
+        return f"{local}: {os.strerror(cause.errno) if cause.errno > 0 else cause.strerror}"
+    return str(error) or f"{local}: it broke off"
 
 
 class _Way:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import resource
 import signal
 import socket
@@ -26,6 +25,7 @@ from nautilus_core import Profile
 from ..listen import ErrorHook, Handler, serve
 from .options import address, answering
 from .output import Output
+from .piping import why
 
 _MOST_CONNECTIONS: Final = 1000
 _FILES_EACH: Final = 4
@@ -56,13 +56,7 @@ class Place:
                     return await anyio.connect_unix(self.path)
                 return await anyio.connect_tcp(self.host, self.port)
         except (OSError, BrokenResourceError) as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, BaseExceptionGroup):
-                cause = cause.exceptions[0]
-            why = (
-                os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
-            ) or "no answer"
-            raise ConnectionError(f"no connection to the service at {self}: {why}") from error
+            raise ConnectionError(f"no connection to {why(error, f'the service at {self}')}") from None
 
     async def listen(self) -> list[SocketListener]:
         """Listen there: the sockets, one for each address of the host."""

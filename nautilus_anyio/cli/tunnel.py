@@ -15,7 +15,7 @@ from nautilus_core import HandshakeError, LocalProtocolError, Profile
 from ..connect import connect
 from ..stream import SecureStream
 from .options import answering, profile_from
-from .piping import BROKEN, pipe, reset_at_close
+from .piping import BROKEN, pipe, reset_at_close, why
 from .serving import Place, bound_from, keep_alive, listening, run_until_signal, serve_peers
 
 
@@ -33,7 +33,7 @@ async def _forward(options: argparse.Namespace, profile: Profile) -> int:
             keep_alive(local)
             await pipe(secure, local)
         except BROKEN as error:
-            raise ConnectionError(f"{secure.session.peer.peer_id}: {error}") from error
+            raise ConnectionError(f"{secure.session.peer.peer_id}: {why(error, 'the service')}") from error
 
     await serve_peers(options, profile, handle, f"for {service}")
     return 0
@@ -65,7 +65,7 @@ async def _enter(options: argparse.Namespace, profile: Profile) -> int:
                 keep_alive(secure)
                 await pipe(secure, local)
         except (HandshakeError, LocalProtocolError, *BROKEN) as error:
-            options.output.note(f"a connection failed: {error}", kind=type(error).__name__)
+            options.output.note(f"a connection failed: {why(error, 'the client')}", kind=type(error).__name__)
 
     async with listening(options.listen, bound, options.output) as (listener, where):
         options.output.note(f"listening on {where}, for {host} port {port}", host=where.host, port=where.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,6 +93,15 @@ def test_a_process_that_ends_or_stops_listening_first_is_heard_to_its_end(backen
             assert peer.stdout.read() == b"hello"  # its end comes, though our input is still open
             assert peer.wait(PATIENCE) == 3
             assert b"before our input ended" in peer.stderr.read()
+
+
+def test_a_peer_without_standard_input_or_output() -> None:
+    with running("listen", 0, "--exec", "echo heard", *TRUST) as listener:
+        shell = f"{shlex.join(connecting(listener.port))} <&-"
+        done = subprocess.run(shell, shell=True, capture_output=True, timeout=PATIENCE, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"heard\n", b"")
+        done = subprocess.run(f"{shell} >&-", shell=True, capture_output=True, timeout=PATIENCE, check=False)
+        assert (done.returncode, done.stderr) == (1, b"nautilus: standard output is closed\n")
 
 
 def test_a_process_may_close_its_output_and_listen_on(tmp_path: Path) -> None:

@@ -106,6 +106,25 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_question_ends_with_its_handshake_and_the_next_one_gets_the_answer(backend: str) -> None:
+    port = str(free_port())
+    arguments = ("listen", port, "--trust", "ask", "--timeout", "1", "--backend", backend)
+    with at_a_terminal(*arguments) as (process, terminal):
+        read_until(terminal, b"listening")
+        command = [*NAUTILUS, "connect", port, "--quiet", *TRUST]
+        late = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+        assert late.returncode == 3
+        assert b"(yes/no)" in read_until(terminal, b"does not wait for the answer any more")
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as connected:
+            read_until(terminal, b"(yes/no)")
+            os.write(terminal, b"yes\n")
+            read_until(terminal, b"Ctrl-D ends what we say")
+            os.write(terminal, b"\x04")
+            assert connected.wait(PATIENCE) == 0
+        assert exit_code(process) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_who_reads_a_pipe_may_stop_and_it_ends_quietly(backend: str) -> None:
     with listener() as (port, peer):
         assert peer.stdin is not None
