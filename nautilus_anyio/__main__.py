@@ -17,9 +17,10 @@ def main() -> int:
         print("nautilus: the command needs more packages: pip install 'nautilus-handshake[cli]'", file=sys.stderr)
         return 1
     code = command()
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where it was closed before we started
+            with suppress(OSError):
+                stream.flush()
     os._exit(code)  # a thread that still waits for standard input or the terminal must not keep the process
 
 

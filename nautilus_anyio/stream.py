@@ -162,6 +162,20 @@ class SecureStream(ByteStream):
             self._sent_eof = True
             await self._flush()
 
+    async def wait_closed(self) -> None:
+        """Wait until the peer has closed altogether, and does not receive any more either.
+
+        Raises:
+            LocalProtocolError: before `EndOfStream`: there may be data to receive.
+        """
+        if not self._peer_closed:
+            raise LocalProtocolError("wait_closed() is for after EndOfStream: the peer may still send")
+        with suppress(ChannelFailed):
+            async with self._receiving:
+                while data := await self._receive():
+                    self._channel.receive_data(data)
+                    await self._next_event()
+
     async def wait_accepted(self) -> None:
         """Wait until the responder has accepted us; raises `ChannelFailed` when it has not. Before any `receive`."""
         async with self._receiving:

@@ -19,6 +19,7 @@ EXIT_USAGE: Final = 2
 EXIT_HANDSHAKE: Final = 3
 EXIT_TRANSPORT: Final = 4
 EXIT_INTERRUPTED: Final = 130
+EXIT_BROKEN_PIPE: Final = 141
 
 _EXAMPLES: Final = """\
 examples:
@@ -28,8 +29,11 @@ examples:
   nautilus connect host:7000 --trust pinned:key:...     the other end
   nautilus inspect host:7000                            what a peer offers, and how it fails
   nautilus profile show                                 what a handshake is made of
+  nautilus listen 0.0.0.0:7000 --forward 5432           a secure tunnel to a service of this machine,
+  nautilus connect host:7000 --listen 5432              and its entrance on another one
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted,
+141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """
 
@@ -69,7 +73,7 @@ def _report(error: BaseException, output: Output) -> int:
         return EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILURE
+        return EXIT_BROKEN_PIPE
     codes: list[tuple[type[BaseException], int]] = [
         (TransportFailed, EXIT_TRANSPORT),
         (HandshakeError, EXIT_HANDSHAKE),

@@ -7,14 +7,17 @@ import getpass
 import importlib.util
 import io
 import os
+import select
 import sys
 import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.from_thread
 
 from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
 
@@ -157,6 +160,7 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
+_LOOK_UP: Final = 100  # milliseconds
 _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
 
 
@@ -177,29 +181,46 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
 
 
 def answering() -> Callable[[Any], Awaitable[None]]:
-    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last."""
+    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last.
+
+    Who waits with the same question, as the connections of one tunnel do at a first contact, gets the same answer.
+    """
     asking = anyio.Lock()
+    last: tuple[object, float, str | None] = (None, -inf, None)
 
     async def answer(question: Any) -> None:
+        nonlocal last
+        if not isinstance(question, PeerIdentified):
+            question.reject(f"the command cannot answer a {type(question).__name__}")
+            return
+        key = (question.name, question.peer.peer_id)
+        came_at = anyio.current_time()
         async with asking:
-            await anyio.to_thread.run_sync(ask_on_terminal, question, abandon_on_cancel=True)
+            asked, answered_at, refusal = last
+            if asked != key or answered_at < came_at:
+                refusal = await anyio.to_thread.run_sync(ask_on_terminal, question)
+                last = (key, anyio.current_time(), refusal)
+        if refusal is None:
+            question.accept()
+        else:
+            question.reject(refusal)
 
     return answer
 
 
-def ask_on_terminal(question: Any) -> None:
-    """Answer `PeerIdentified` by asking whoever sits at the terminal, as SSH does at a first contact."""
-    if not isinstance(question, PeerIdentified):
-        question.reject(f"the command cannot answer a {type(question).__name__}")
-        return
+def ask_on_terminal(question: PeerIdentified) -> str | None:
+    """Ask whoever sits at the terminal whether a peer is welcome, as SSH does at a first contact; in a worker thread.
+
+    Returns:
+        None for a yes, else why the peer is refused.
+    """
     try:
         descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
-        question.reject(
+        return (
             f"there is no terminal to ask on; ask its owner whether {question.peer.peer_id} is its key, then say "
             "--trust pinned:KEY"
         )
-        return
     with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
         termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
         where = "" if question.name in (None, question.peer.peer_id) else f" of {question.name}"
@@ -208,8 +229,13 @@ def ask_on_terminal(question: Any) -> None:
             terminal.write(f"in hex    {question.peer.public_key.fingerprint.hex()}\n")
             terminal.write(f"in words  {question.peer.public_key.words}\n")
         terminal.write("Do you trust it? (yes/no) ")
+        typed = select.poll()
+        typed.register(descriptor, select.POLLIN)
+        try:
+            while not typed.poll(_LOOK_UP):
+                anyio.from_thread.check_cancelled()
+        except BaseException:
+            terminal.write("\nIt does not wait for the answer any more.\n")
+            raise
         answer = terminal.readline().strip().lower()
-    if answer in ("yes", "y"):
-        question.accept()
-    else:
-        question.reject("refused at the terminal")
+    return None if answer in ("yes", "y") else "refused at the terminal"

@@ -1,0 +1,262 @@
+"""What the commands for many connections share: places to listen at and to dial, a bound, the signals that end them.
+
+What the connections carry is not here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio import BrokenResourceError, TypedAttributeProvider, aclose_forcefully
+from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, TaskGroup
+
+from nautilus_core import Profile
+
+from ..listen import ConnectionFailure, ErrorHook, Handler, serve
+from .options import address, answering
+from .output import Output
+from .piping import why
+
+_MOST_CONNECTIONS: Final = 1000
+_FILES_EACH: Final = 4
+_OTHER_FILES: Final = 64
+_PAUSE: Final = 0.1
+_KEEP_ALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A peer that vanished without a word is noticed after two minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something listens on this side: a host and a TCP port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def dial(self, timeout: float) -> SocketStream:
+        """Connect to what listens there, within `timeout` seconds; `ConnectionError` when that fails."""
+        try:
+            with anyio.fail_after(timeout):
+                if self.path:
+                    return await anyio.connect_unix(self.path)
+                return await anyio.connect_tcp(self.host, self.port)
+        except (OSError, BrokenResourceError) as error:
+            raise ConnectionError(f"no connection to {why(error, f'the service at {self}')}") from None
+
+    async def listen(self) -> list[SocketListener]:
+        """Listen there: the sockets, one for each address of the host."""
+        if not self.path:
+            listener = await anyio.create_tcp_listener(local_host=self.host, local_port=self.port)
+            return [one for one in listener.listeners if isinstance(one, SocketListener)]
+        with suppress(OSError):
+            await aclose_forcefully(await anyio.connect_unix(self.path))
+            raise ValueError(f"somebody listens at {self} already")
+        return [await anyio.create_unix_listener(self.path, mode=0o600)]
+
+
+def place(text: str) -> Place:
+    """`[HOST:]PORT` or `unix:PATH`."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path:
+            raise argparse.ArgumentTypeError("unix: needs a path, as in unix:/run/service.sock")
+        return Place("", 0, path)
+    return Place(*address(text))
+
+
+def add_bound(parser: argparse.ArgumentParser) -> None:
+    """`--max-connections`."""
+    what = f"how many at once (default: {_MOST_CONNECTIONS}); the next ones wait"
+    parser.add_argument("--max-connections", type=int, metavar="N", help=what)
+
+
+def bound_from(options: argparse.Namespace) -> int:
+    """How many connections at once; makes sure that the process may open as many files as they take."""
+    wanted: int | None = options.max_connections
+    if wanted is not None and wanted < 1:
+        raise ValueError("--max-connections is at least 1")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_CONNECTIONS if wanted is None else wanted
+    if hard != resource.RLIM_INFINITY and most * _FILES_EACH + _OTHER_FILES > hard:
+        if wanted is not None:
+            files = most * _FILES_EACH + _OTHER_FILES
+            raise ValueError(f"--max-connections {most} takes {files} open files, the limit is {hard}: see ulimit -n")
+        most = max(1, (hard - _OTHER_FILES) // _FILES_EACH)
+    files = most * _FILES_EACH + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return most
+
+
+class BoundedListener(Listener[SocketStream]):
+    """A listener that hands out so many connections at once; who comes then waits, in the system's queue.
+
+    Args:
+        listeners: the sockets; they are closed with this.
+        most: how many connections at once, from accepting to the end of their handlers.
+        output: where it says that the bound is reached.
+    """
+
+    def __init__(self, listeners: list[SocketListener], most: int, output: Output) -> None:
+        self._listeners = listeners
+        self._most = most
+        self._output = output
+        self._free = anyio.Semaphore(most)
+        self._told = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the first socket."""
+        return self._listeners[0].extra_attributes
+
+    async def serve(self, handler: Callable[[SocketStream], Any], task_group: TaskGroup | None = None) -> None:
+        """Accept for ever; see `anyio.abc.Listener`."""
+        async with anyio.create_task_group() as tasks:
+            for listener in self._listeners:
+                tasks.start_soon(self._accept, listener, handler, task_group or tasks)
+
+    async def _accept(self, listener: SocketListener, handler: Callable[[SocketStream], Any], tasks: TaskGroup) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except (OSError, BrokenResourceError) as error:  # it is gone already, or there is no file left for it
+                self._output.note(f"a connection could not be accepted: {error.__cause__ or error}")
+                await anyio.sleep(_PAUSE)
+                continue
+            try:
+                await self._take_place(stream)
+            except BaseException:
+                await aclose_forcefully(stream)
+                raise
+            tasks.start_soon(self._handle, handler, stream)
+
+    async def _take_place(self, stream: SocketStream) -> None:
+        keep_alive(stream)
+        if not self._free.value and not self._told:
+            self._told = True
+            self._output.note(f"{self._most} connections at once: the next ones wait (see --max-connections)")
+        await self._free.acquire()
+
+    async def _handle(self, handler: Callable[[SocketStream], Any], stream: SocketStream) -> None:
+        try:
+            await handler(stream)
+        finally:
+            self._free.release()
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        for listener in self._listeners:
+            await listener.aclose()
+
+
+@asynccontextmanager
+async def listening(where: Place, most: int, output: Output) -> AsyncIterator[tuple[BoundedListener, Place]]:
+    """Listen at `where`, for `most` connections at once.
+
+    Yields:
+        The listener, and `where` with the port that was found, should it have asked for any.
+    """
+    sockets = await where.listen()
+    listener = BoundedListener(sockets, most, output)
+    if not where.path:
+        where = Place(where.host, sockets[0].extra(SocketAttribute.local_port))
+    try:
+        async with listener:
+            yield listener, where
+    finally:
+        if where.path:
+            Path(where.path).unlink(missing_ok=True)
+
+
+def keep_alive(stream: TypedAttributeProvider) -> None:
+    """Have the system find out whether the other end of a TCP connection is still there."""
+    raw = stream.extra(SocketAttribute.raw_socket)
+    if raw.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEP_ALIVE:
+                raw.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
+    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
+
+    Args:
+        options: of a parser with `address`, `add_profile` and `add_bound`.
+        profile: what the handshakes are made of.
+        handler: called with each secure stream.
+        what: what happens to peers, for the note that says where we listen.
+    """
+    bound = bound_from(options)
+    quieten_log()
+    async with listening(Place(*options.address), bound, options.output) as (listener, where):
+        options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
+        await serve(
+            listener,
+            handler,
+            profile,
+            timeout=options.timeout,
+            answer=answering(),
+            on_error=noting(options.output),
+        )
+
+
+def noting(output: Output) -> ErrorHook:
+    """A hook that notes what ended a connection."""
+
+    def note(failure: ConnectionFailure) -> None:
+        output.note(f"a connection failed: {failure.error}", **failure.fields)
+
+    return note
+
+
+def quieten_log() -> None:
+    """The command notes each failure itself: the log records about it are for programs that ask for them."""
+    logging.getLogger("nautilus_anyio").addHandler(logging.NullHandler())
+
+
+def run_until_signal(function: Callable[..., Awaitable[int]], *arguments: object, backend: str) -> int:
+    """Run `function` in an event loop; returns its exit code.
+
+    Args:
+        function: the command; cancelled at SIGINT (Ctrl-C) and SIGTERM, so that it can end what it has started.
+        arguments: for `function`.
+        backend: "asyncio" or "trio".
+
+    Raises:
+        KeyboardInterrupt: a signal ended it.
+    """
+    code = anyio.run(_until_signal, function, arguments, backend=backend)
+    if code is None:
+        raise KeyboardInterrupt
+    return code
+
+
+async def _until_signal(function: Callable[..., Awaitable[int]], arguments: tuple[object, ...]) -> int | None:
+    code: int | None = None
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as tasks:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    tasks.cancel_scope.cancel()
+
+            tasks.start_soon(watch)
+            code = await function(*arguments)
+            tasks.cancel_scope.cancel()
+    return code

@@ -1,0 +1,160 @@
+"""`nautilus connect` and `listen` for one peer: at a terminal, in a pipe, with half-close."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .processes import NAUTILUS, PATIENCE
+from .test_cli import free_port, read_until, start_listener
+
+TRUST = ("--trust", "anyone")
+BACKENDS = ["asyncio", "trio"]
+
+
+@contextmanager
+def at_a_terminal(*arguments: str) -> Iterator[tuple[int, int]]:
+    """The command with a terminal as its input and output: its process id, and the terminal."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*NAUTILUS, *arguments])
+    try:
+        yield process, terminal
+    finally:
+        os.close(terminal)
+
+
+def exit_code(process: int) -> int:
+    """How it ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+@contextmanager
+def listener(backend: str = "asyncio") -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A `nautilus listen`, and its port."""
+    port = free_port()
+    process = start_listener(port, *TRUST, "--backend", backend, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        try:
+            yield str(port), process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ctrl_d_ends_what_the_terminal_says_and_the_other_direction_goes_on(backend: str) -> None:
+    with (
+        listener() as (port, peer),
+        at_a_terminal("connect", port, *TRUST, "--backend", backend) as (process, terminal),
+    ):
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        read_until(terminal, b"connected")
+        os.write(terminal, b"hello\n\x04")
+        assert peer.stdout.read() == b"hello\n"  # the end has come
+        for word in (b"still", b"talking"):
+            peer.stdin.write(word + b"\n")
+            peer.stdin.flush()
+            read_until(terminal, word)
+        peer.stdin.close()
+        assert exit_code(process) == 0
+        assert peer.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_peer_that_has_said_all_can_still_be_talked_to_until_it_closes(backend: str) -> None:
+    with (
+        listener() as (port, peer),
+        at_a_terminal("connect", port, *TRUST, "--backend", backend) as (process, terminal),
+    ):
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        peer.stdin.close()
+        read_until(terminal, b"Ctrl-D ends what we say")
+        os.write(terminal, b"thank you\n")
+        assert peer.stdout.readline() == b"thank you\n"
+        peer.kill()
+        assert exit_code(process) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("how", ["typed", "SIGTERM"])
+def test_ctrl_c_ends_it(backend: str, how: str) -> None:
+    with (
+        listener() as (port, peer),
+        at_a_terminal("connect", port, *TRUST, "--backend", backend) as (process, terminal),
+    ):
+        read_until(terminal, b"connected")
+        if how == "typed":
+            os.write(terminal, b"\x03")
+        else:
+            os.kill(process, signal.SIGTERM)
+        shown = b""
+        with pytest.raises(OSError, match="Input/output"):
+            while True:
+                shown += os.read(terminal, 4096)
+        assert exit_code(process) == 130
+        assert b"Traceback" not in shown
+        assert peer.wait(PATIENCE) == 3  # what it got may not be all
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_question_ends_with_its_handshake_and_the_next_one_gets_the_answer(backend: str) -> None:
+    port = str(free_port())
+    arguments = ("listen", port, "--trust", "ask", "--timeout", "1", "--backend", backend)
+    with at_a_terminal(*arguments) as (process, terminal):
+        read_until(terminal, b"listening")
+        command = [*NAUTILUS, "connect", port, "--quiet", *TRUST]
+        late = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+        assert late.returncode == 3
+        assert b"(yes/no)" in read_until(terminal, b"does not wait for the answer any more")
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as connected:
+            read_until(terminal, b"(yes/no)")
+            os.write(terminal, b"yes\n")
+            read_until(terminal, b"Ctrl-D ends what we say")
+            os.write(terminal, b"\x04")
+            assert connected.wait(PATIENCE) == 0
+        assert exit_code(process) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_reads_a_pipe_may_stop_and_it_ends_quietly(backend: str) -> None:
+    with listener() as (port, peer):
+        assert peer.stdin is not None
+        command = [*NAUTILUS, "connect", port, "--quiet", *TRUST, "--backend", backend]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+            assert done.stdout is not None
+            assert done.stderr is not None
+            peer.stdin.write(b"first\n")
+            peer.stdin.flush()
+            assert done.stdout.readline() == b"first\n"
+            done.stdout.close()
+            peer.stdin.write(b"second\n")
+            peer.stdin.flush()
+            assert done.wait(PATIENCE) == 141
+            assert done.stderr.read() == b""
+
+
+def test_the_peers_end_is_passed_on_though_our_own_input_goes_on() -> None:
+    with listener() as (port, peer):
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        command = [*NAUTILUS, "connect", port, "--quiet", *TRUST]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as connected:
+            assert connected.stdin is not None
+            assert connected.stdout is not None
+            peer.stdin.write(b"that is all")
+            peer.stdin.close()
+            assert connected.stdout.read() == b"that is all"
+            connected.stdin.write(b"understood")
+            connected.stdin.close()
+            assert peer.stdout.read() == b"understood"
+            assert connected.wait(PATIENCE) == 0
+        assert peer.wait(PATIENCE) == 0
