@@ -21,6 +21,7 @@ from anyio import (
     typed_attribute,
 )
 from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from nautilus_core import (
     AlertCode,
@@ -75,7 +76,7 @@ class SecureStream(ByteStream):
         self._session = session
         self._channel = channel
         self._records: deque[bytes | memoryview] = deque()
-        self._sending = Lock()
+        self._sending = Lock(fast_acquire=True)  # sending on the stream below yields already
         self._receiving = ResourceGuard("receiving from")
         self._failure: HandshakeError | None = None
         self._closed = False
@@ -109,6 +110,7 @@ class SecureStream(ByteStream):
 
     async def send(self, item: bytes) -> None:
         """Send all of `item`."""
+        await checkpoint_if_cancelled()  # before anything is sealed: the stream is as it was then
         async with self._sending:
             view = memoryview(item)
             size = _RECORDS_AT_ONCE * self._channel.max_payload
