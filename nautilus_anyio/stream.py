@@ -170,29 +170,29 @@ class SecureStream(ByteStream):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close both directions: say so to the peer, then close the stream below; it waits two seconds at most for each."""
+        """Close both directions: say so to the peer, then close the stream below; it waits two seconds at most."""
         if self._closed:
             return
-        try:
-            if self._failure is None:
-                with move_on_after(_CLOSE_GRACE):
+        with move_on_after(_CLOSE_GRACE) as scope:
+            try:
+                if self._failure is None:
                     await self._say_goodbye()
-        except (
-            HandshakeError,
-            LocalProtocolError,
-            BrokenResourceError,
-            BusyResourceError,
-            ClosedResourceError,
-            OSError,
-        ):
-            pass  # it was broken already, or somebody still waits for acceptance: there is nobody to say it to
-        except BaseException:
+            except (
+                HandshakeError,
+                LocalProtocolError,
+                BrokenResourceError,
+                BusyResourceError,
+                ClosedResourceError,
+                OSError,
+            ):
+                pass  # it was broken already, or somebody still waits for acceptance: there is nobody to say it to
+            except BaseException:
+                self._closed = True
+                await aclose_forcefully(self._transport)
+                raise
             self._closed = True
-            await aclose_forcefully(self._transport)
-            raise
-        self._closed = True
-        with move_on_after(_CLOSE_GRACE) as scope, suppress(OSError):
-            await self._transport.aclose()
+            with suppress(OSError):
+                await self._transport.aclose()
         if scope.cancelled_caught:
             await aclose_forcefully(self._transport)
 
