@@ -190,12 +190,12 @@ async def connect(
     """
     start = anyio.current_time()
     try:
-        with anyio.fail_after(timeout):
+        with anyio.move_on_after(timeout) as scope:
             stream = await anyio.connect_tcp(host, port)
-    except TimeoutError as error:
-        raise TransportFailed(f"no connection to {host} port {port} in {timeout} seconds") from error
     except OSError as error:
         raise TransportFailed(f"no connection to {host} port {port}", received=_cause(error)) from error
+    if scope.cancelled_caught:
+        raise TransportFailed(f"no connection to {host} port {port} in {timeout} seconds")
     left = None if timeout is None else max(0.0, start + timeout - anyio.current_time())
     return await handshake(
         stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
