@@ -369,7 +369,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backends = ("asyncio", "trio") if options.backend == "both" else (options.backend,)
     results = {backend: anyio.run(measure, options.rounds, backend=backend) for backend in backends}
     if options.json:
-        print(json.dumps({**results, "openssl_of_tls": ssl.OPENSSL_VERSION, "meaning": LABELS}))
+        by_name = {name: {backend: results[backend][name] for backend in backends} for name in LABELS}
+        print(json.dumps({**by_name, "openssl_of_tls": ssl.OPENSSL_VERSION, "meaning": LABELS}))
         return
     print(f"{'':<74}" + "".join(f"{backend:>12}" for backend in backends))
     for name, label in LABELS.items():
