@@ -32,7 +32,7 @@ from nautilus_core import (
     State,
 )
 
-from .errors import ChannelFailed, TransportFailed
+from .errors import ChannelFailed, TransportFailed, in_words
 from .stream import SecureStream, last_words
 
 Answer: TypeAlias = Callable[[Any], Awaitable[None] | None]
@@ -234,4 +234,4 @@ def _cause(error: OSError) -> str:
     cause: BaseException = error.__cause__ or error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    return str(cause)
+    return in_words(cause) if isinstance(cause, OSError) else str(cause)

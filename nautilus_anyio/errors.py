@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from anyio import BrokenResourceError
 
 from nautilus_core import HandshakeError
@@ -23,3 +25,10 @@ class ChannelFailed(BrokenResourceError):
     def __init__(self, error: HandshakeError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def in_words(error: OSError) -> str:
+    """What the system says of an error, without numbers and addresses: `Connection refused`."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # those of name look-ups have numbers of their own

@@ -20,6 +20,7 @@ from anyio import (
     typed_attribute,
 )
 from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from nautilus_core import (
     AlertCode,
@@ -85,8 +86,8 @@ class SecureStream(ByteStream):
         self._session = session
         self._channel = channel
         self._records: deque[bytes | memoryview] = deque()
-        self._sending = Lock()
-        self._receiving = Lock()
+        self._sending = Lock(fast_acquire=True)  # sending on the stream below yields already
+        self._receiving = Lock(fast_acquire=True)
         self._peer_closed = False
         self._failure: HandshakeError | None = None
         self._closed = False
@@ -120,12 +121,13 @@ class SecureStream(ByteStream):
 
     async def send(self, item: bytes) -> None:
         """Send all of `item`."""
+        await checkpoint_if_cancelled()  # before anything is sealed: the stream is as it was then
         async with self._sending:
-            view = memoryview(item)
+            data = item if type(item) is bytes else memoryview(item)  # a slice of all of `bytes` is no copy
             size = _RECORDS_AT_ONCE * self._channel.max_payload
-            for start in range(0, len(view), size):
+            for start in range(0, len(data), size):
                 with self._sealing():
-                    self._channel.send_data(view[start : start + size])
+                    self._channel.send_data(data[start : start + size])
                 await self._flush()
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
@@ -196,23 +198,22 @@ class SecureStream(ByteStream):
     async def aclose(self) -> None:
         """Close both directions: say so to the peer, let it take in what was sent, close the stream below.
 
-        It waits for the peer, and for the stream below, two seconds at most each.
+        It takes two seconds at most.
         """
         if self._closed:
             return
-        try:
-            if self._failure is None:
-                with move_on_after(_CLOSE_GRACE), suppress(*_GONE):
-                    await self._say_goodbye()
-            self._closed = True
-            with move_on_after(_CLOSE_GRACE) as scope, suppress(OSError):
-                await self._transport.aclose()
-            if scope.cancelled_caught:
+        with move_on_after(_CLOSE_GRACE):
+            try:
+                if self._failure is None:
+                    with suppress(*_GONE):
+                        await self._say_goodbye()
+                self._closed = True
+                with suppress(OSError):
+                    await self._transport.aclose()
+            except BaseException:
+                self._closed = True
                 await aclose_forcefully(self._transport)
-        except BaseException:
-            self._closed = True
-            await aclose_forcefully(self._transport)
-            raise
+                raise
 
     async def _say_goodbye(self) -> None:
         """Send the close; before it, as initiator, take in the acceptance; after it, drain what the peer still sends.

@@ -84,6 +84,13 @@ def _report(error: BaseException, output: Output) -> int:
     ]
     for kind, code in codes:
         if isinstance(error, kind):
-            output.error(str(error), error, code)
+            output.error(_words(error), error, code)
             return code
     raise error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; of one of the system what and where, without its number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror

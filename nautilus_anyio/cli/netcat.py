@@ -14,6 +14,7 @@ from typing import Any, Final
 import anyio
 from anyio import EndOfStream, Event
 from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.stapled import MultiListener
 
 from nautilus_core import RESPONDER, HandshakeError, Profile
 
@@ -25,7 +26,7 @@ from . import tunnel
 from .options import add_backend, add_command, add_profile, address, answering, profile_from
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
-from .serving import add_bound, place, run_until_signal
+from .serving import Place, add_bound, place, run_until_signal
 
 _LISTEN: Final = (
     "wait for a peer; standard input and output over a secure stream, or a process or a service for many peers"
@@ -99,7 +100,7 @@ async def _talk_as_initiator(options: argparse.Namespace, profile: Profile) -> i
 
 async def _talk_as_responder(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
-    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    listener = MultiListener(await Place(host, port).listen())
     port = listener.extra(SocketAttribute.local_port)
     options.output.note(f"listening on {host} port {port}", host=host, port=port)
     async with listener:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from contextlib import suppress
@@ -14,7 +13,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from nautilus_core import HandshakeError
 
-from ..errors import ChannelFailed
+from ..errors import ChannelFailed, in_words
 from ..stream import SecureStream
 
 CHUNK: Final = 262_144
@@ -130,8 +129,8 @@ def why(error: Exception, local: str) -> str:
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OSError) and cause.errno):
         cause = first_of(cause.__cause__) if isinstance(cause.__cause__, Exception) else None
-    if isinstance(cause, OSError) and cause.errno:
-        return f"{local}: {os.strerror(cause.errno) if cause.errno > 0 else cause.strerror}"
+    if isinstance(cause, OSError):
+        return f"{local}: {in_words(cause)}"
     return str(error) or f"{local}: it broke off"
 
 

@@ -22,6 +22,7 @@ from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, T
 
 from nautilus_core import Profile
 
+from ..errors import in_words
 from ..listen import ConnectionFailure, ErrorHook, Handler, serve
 from .options import address, answering
 from .output import Output
@@ -59,14 +60,17 @@ class Place:
             raise ConnectionError(f"no connection to {why(error, f'the service at {self}')}") from None
 
     async def listen(self) -> list[SocketListener]:
-        """Listen there: the sockets, one for each address of the host."""
-        if not self.path:
-            listener = await anyio.create_tcp_listener(local_host=self.host, local_port=self.port)
-            return [one for one in listener.listeners if isinstance(one, SocketListener)]
-        with suppress(OSError):
-            await aclose_forcefully(await anyio.connect_unix(self.path))
-            raise ValueError(f"somebody listens at {self} already")
-        return [await anyio.create_unix_listener(self.path, mode=0o600)]
+        """Listen there: the sockets, one for each address of the host. `OSError` says what is in the way."""
+        try:
+            if not self.path:
+                listener = await anyio.create_tcp_listener(local_host=self.host, local_port=self.port)
+                return [one for one in listener.listeners if isinstance(one, SocketListener)]
+            with suppress(OSError):
+                await aclose_forcefully(await anyio.connect_unix(self.path))
+                raise ValueError(f"somebody listens at {self} already")
+            return [await anyio.create_unix_listener(self.path, mode=0o600)]
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen there: {in_words(error)}", str(self)) from error
 
 
 def place(text: str) -> Place:

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
 
 
-def _self_signed(key: Ed25519PrivateKey) -> x509.Certificate:
+def self_signed(key: Ed25519PrivateKey) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "node")])
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -36,7 +36,7 @@ def _context(key: Ed25519PrivateKey, own: x509.Certificate, peer: x509.Certifica
 
 def make_tls(client_key: Ed25519PrivateKey, server_key: Ed25519PrivateKey) -> tuple[Callable[[], None], str]:
     """A function that makes one handshake, and the name of the group that it uses."""
-    client_certificate, server_certificate = _self_signed(client_key), _self_signed(server_key)
+    client_certificate, server_certificate = self_signed(client_key), self_signed(server_key)
     client_context = _context(client_key, client_certificate, server_certificate)
     server_context = _context(server_key, server_certificate, client_certificate)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -38,6 +40,18 @@ async def test_nobody_listens() -> None:
     with pytest.raises(TransportFailed, match=f"no connection to 127.0.0.1 port {port}") as caught:
         await connect("127.0.0.1", port, initiator())
     assert caught.value.retryable
+
+
+async def test_a_connection_that_is_not_answered_fails_in_time() -> None:
+    with socket.socket() as deaf, ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # the queue is full then, and the kernel drops who comes next
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        with pytest.raises(TransportFailed, match=r"no connection to 127.0.0.1 port \d+ in 0.2 seconds"):
+            await connect("127.0.0.1", deaf.getsockname()[1], initiator(), timeout=0.2)
 
 
 async def test_the_wrong_peer_is_refused_and_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -105,6 +105,17 @@ async def test_a_cancelled_send_breaks_the_stream_and_reuses_no_nonce() -> None:
                 await responding.receive()
 
 
+async def test_a_send_that_is_cancelled_before_it_begins_leaves_the_stream_as_it_was() -> None:
+    initiating, responding, *_ = await secure_pair()
+    async with initiating, responding:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await initiating.send(b"never")
+        assert scope.cancelled_caught
+        await initiating.send(b"after all")
+        assert await responding.receive() == b"after all"
+
+
 async def test_a_cancelled_receive_loses_nothing() -> None:
     initiating, responding, *_ = await secure_pair()
     async with initiating, responding:
