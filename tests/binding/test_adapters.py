@@ -69,9 +69,12 @@ async def test_memory_object_streams(most: int | None) -> None:
 async def test_boundaries_of_objects_mean_nothing() -> None:
     here, there = memory_pair()
     async with here, there, anyio.create_task_group() as tasks:
-        tasks.start_soon(here.send, b"abc")
-        tasks.start_soon(here.send, b"")
-        tasks.start_soon(here.send, b"defg")
+
+        async def send() -> None:
+            for data in (b"abc", b"", b"defg"):
+                await here.send(data)
+
+        tasks.start_soon(send)
         assert [await there.receive(2) for _ in range(4)] == [b"ab", b"c", b"de", b"fg"]
         await here.send_eof()
         with pytest.raises(anyio.EndOfStream):
