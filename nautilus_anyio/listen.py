@@ -148,16 +148,16 @@ class SecureListener(Listener[SecureStream]):
 
     async def _serve_one(self, stream: ByteStream, handler: Handler) -> None:
         remote = stream.extra(SocketAttribute.remote_address, None)
-        phase, peer_id = "handshake", None
+        phase, peer = "handshake", None
         try:
             secure = await handshake(
                 stream, RESPONDER, self._profile, timeout=self._timeout, answer=self._answer, on_event=self._on_event
             )
-            phase, peer_id = "handler", secure.session.peer.peer_id
+            phase, peer = "handler", secure.session.peer
             async with secure:
                 await handler(secure)
         except Exception as error:  # whatever it is, it is this connection's alone
-            self._report(ConnectionFailure(error, phase, remote, peer_id))
+            self._report(ConnectionFailure(error, phase, remote, None if peer is None else peer.peer_id))
 
     def _report(self, failure: ConnectionFailure) -> None:
         error = failure.error

@@ -40,7 +40,7 @@ from .errors import ChannelFailed, TransportFailed
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
 _CLOSE_GRACE: Final = 2.0
-_LINGER: Final = 0.5
+_LINGER: Final = 0.25
 _DRAIN_LIMIT: Final = 4 * 1024 * 1024
 
 _GONE: Final = (
@@ -49,6 +49,7 @@ _GONE: Final = (
     BrokenResourceError,
     BusyResourceError,
     ClosedResourceError,
+    EndOfStream,
     OSError,
 )
 """What says, while a stream is being closed, that there is nobody left to say anything to."""
@@ -216,9 +217,10 @@ class SecureStream(ByteStream):
                 raise
 
     async def _say_goodbye(self) -> None:
-        """Send the close; before it, as initiator, take in the acceptance; after it, drain what the peer still sends.
+        """Send the close; before it, as initiator, take in the acceptance; after it, what the peer still sends.
 
-        TCP resets a stream that is closed with unread data, and a reset discards what the peer has not read yet.
+        TCP resets a stream that is closed with unread data, and a reset discards what the peer has not read yet. Nothing
+        is unread once the peer has closed, too.
         """
         while not self._channel.confirmed:
             async with self._receiving:
@@ -228,7 +230,17 @@ class SecureStream(ByteStream):
             self._channel.close()
             await self._transport.send(cast("bytes", self._channel.data_to_send()))
         if not self._peer_closed:
-            await drain(self._transport, _LINGER)
+            with move_on_after(_LINGER):
+                await self._take_in_the_rest()
+
+    async def _take_in_the_rest(self) -> None:
+        """Until the peer has closed its direction, too."""
+        drained = 0
+        while drained < _DRAIN_LIMIT and not isinstance(event := self._channel.next_event(), PeerClosed):
+            if isinstance(event, Signal):
+                data = await self._transport.receive(_RECEIVE_SIZE)
+                self._channel.receive_data(data)
+                drained += len(data)
 
     async def _abort(self) -> None:
         """Tell the peer that something went wrong here."""
@@ -306,18 +318,15 @@ class SecureStream(ByteStream):
 
 
 async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = 1.0) -> None:
-    """Send an alert so that it arrives, in `grace` seconds at most, and close."""
-    with move_on_after(grace, shield=True), suppress(*_GONE):
+    """Send an alert so that it arrives, and close: half-close, and throw away what still comes, for `grace` seconds at most.
+
+    Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
+    """
+    with move_on_after(grace, shield=True), suppress(NotImplementedError, *_GONE):
         if data:
             await transport.send(cast("bytes", data))
-        await drain(transport, grace)
-    await aclose_forcefully(transport)
-
-
-async def drain(transport: ByteStream, seconds: float) -> None:
-    """Half-close, and throw away what still comes until the peer ends its direction; bounded in time and in bytes."""
-    with move_on_after(seconds), suppress(EndOfStream, NotImplementedError, *_GONE):
         await transport.send_eof()
         drained = 0
         while drained < _DRAIN_LIMIT:
             drained += len(await transport.receive(_RECEIVE_SIZE))
+    await aclose_forcefully(transport)
