@@ -165,10 +165,11 @@ def replace_file(path: Path, data: bytes) -> None:
             with suppress(OSError):
                 Path(file.name).unlink()
             raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let a new or changed name in `folder` survive a crash, where the file system can."""
     with suppress(OSError):  # some file systems cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -193,7 +194,7 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
         with suppress(OSError):
             path.unlink()
         raise
-    _sync_folder(path.resolve().parent)
+    sync_folder(path.resolve().parent)
 
 
 def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -87,4 +88,12 @@ class Output:
 
     def _say(self, text: str, fields: dict[str, Any]) -> None:
         line = " ".join(text.split())
-        print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
+            print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is what ended a command, alone or with what it brought down."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
