@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 
 from nautilus_anyio import ChannelFailed, SecureStream
 from nautilus_anyio.cli.transfer.files import Destination
@@ -18,17 +20,19 @@ from nautilus_anyio.cli.transfer.messages import (
     Have,
     Message,
     Offer,
+    PeerStopped,
     Prefix,
     Ready,
     Reason,
     Received,
     Start,
     Stopped,
+    TransferFailed,
     data_header,
 )
 from nautilus_anyio.cli.transfer.receive import Receiver
 from nautilus_anyio.cli.transfer.send import Sender
-from nautilus_anyio.cli.transfer.wire import PeerStopped, TransferFailed, Wire
+from nautilus_anyio.cli.transfer.wire import Wire
 from nautilus_core import InvalidMessage
 
 from .transfers import MIB, Watching, met
@@ -62,16 +66,17 @@ async def transfer(paths: list[Path], destination: Destination) -> tuple[Watchin
     raised: list[Exception] = []
     async with met() as (here, there):
 
-        async def side(run: Callable[[], Awaitable[None]]) -> None:
+        async def side(stream: SecureStream, run: Callable[[], Awaitable[None]]) -> None:
             try:
-                await run()
+                async with stream:
+                    await run()
             except (OSError, InvalidMessage, ChannelFailed) as error:
                 raised.append(error)
 
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(side, Sender(Wire(here), paths, sending).run)
-                tasks.start_soon(side, Receiver(Wire(there), destination, receiving).run)
+                tasks.start_soon(side, here, Sender(Wire(here), paths, sending).run)
+                tasks.start_soon(side, there, Receiver(Wire(there), destination, receiving).run)
     return sending, receiving, raised
 
 
@@ -186,6 +191,7 @@ async def test_a_disk_that_fills_up_stops_both_and_what_came_is_kept(tmp_path: P
                 await send_data(wire, data)
                 with pytest.raises(PeerStopped, match="disk is full"):
                     await wire.expect(Received)
+                await here.aclose()
     assert "No space left on device" in str(failures[0])
     kept = (tiny_disk / ".file.part").read_bytes()
     assert MIB <= len(kept) < 3 * MIB
@@ -296,6 +302,21 @@ async def test_a_sender_that_vanishes_leaves_a_part(inbox: Path) -> None:
     assert (inbox / ".file.part").read_bytes() == b"01234"
 
 
+async def test_a_sender_that_listens_late_still_hears_why(inbox: Path) -> None:
+    heard: list[str] = []
+
+    async def script(wire: Wire) -> None:
+        await wire.expect(Ready)
+        await wire.send(Offer("../file", 16 * MIB, False))
+        await send_data(wire, bytes(16 * MIB))
+        with pytest.raises(PeerStopped) as caught:
+            await wire.expect(Have)
+        heard.append(str(caught.value))
+
+    await receiver_against(script, inbox)
+    assert "does not take that file name" in heard[0]
+
+
 async def sender_against(script: Script, path: Path) -> Exception:
     """What the sender raises when its receiver keeps to `script`."""
     async with met() as (here, there):
@@ -387,3 +408,16 @@ async def test_a_file_that_changes_while_it_is_sent_is_noticed_on_both_ends(tmp_
     error = await sender_against(script, path)
     assert "changed while it was sent; send it again" in str(error)
     assert "the file changed while it was sent" in heard[0]
+
+
+async def test_a_peer_that_vanishes_without_a_word_is_noticed_within_about_a_minute() -> None:
+    async with met() as (here, _):
+        Wire(here)
+        tcp = here.extra(SocketAttribute.raw_socket)
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count, unanswered = (
+            tcp.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+        )
+        assert idle + interval * count == 60
+        assert unanswered == 60_000

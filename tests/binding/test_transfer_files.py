@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from nautilus_anyio.cli.transfer.files import Destination, PartFile, Source, check_name
-from nautilus_anyio.cli.transfer.messages import Reason
-from nautilus_anyio.cli.transfer.wire import TransferFailed
+from nautilus_anyio.cli.transfer.messages import Reason, TransferFailed
 
 EVIL = [
     "", ".", "..", "../up", "a/b", "/etc/passwd", "..\\up", "C:\\x", ".bashrc", ".x.part", "-rf", "a\0b", "a\nb", "\x1b[2J",

@@ -36,7 +36,7 @@ class Watching(Reporter):
         self.end()
         self.outcomes.append(outcome)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, **fields: object) -> None:
         self.notes.append(text)
 
 

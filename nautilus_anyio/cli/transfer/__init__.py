@@ -26,13 +26,13 @@ from .messages import PROTOCOL
 from .receive import Receiver
 from .report import Bars, Reporter
 from .send import Sender
-from .wire import PeerStopped, TransferFailed, Wire
+from .wire import Wire
 
 _SEND_EXAMPLES: Final = """\
   nautilus send disk.img host:7000                            to `nautilus receive 0.0.0.0:7000` on host
   nautilus send *.jpg host:7000 --identity node.pem --trust pinned:key:...
   nautilus send disk.img 0.0.0.0:7000 --listen                to `nautilus receive host:7000 --connect`
-  until nautilus send disk.img host:7000; do sleep 9; done    to `nautilus receive 0.0.0.0:7000 --keep`
+  while nautilus send disk.img host:7000; [ $? = 4 ]; do sleep 9; done    again until the connection holds
 
 What was interrupted goes on where it stopped when both commands are run again; what is there already is not sent twice."""
 
@@ -147,7 +147,7 @@ def _run(
         anyio.run(run, profile, backend=options.backend)
     except BaseException as error:
         if interrupted(error):
-            options.output.note(f"interrupted after {reporter.where()}; run the same command again to go on from there")
+            options.output.note(f"interrupted {reporter.where()}; run the same command again: it goes on from there")
         raise
     return 0
 
@@ -159,13 +159,11 @@ async def _session(stream: SecureStream, reporter: Reporter, run: Callable[[Wire
     try:
         async with stream:
             await run(Wire(stream))
-    except PeerStopped as stopped:
-        raise TransferFailed(f"{reporter.where()}: {stopped}") from stopped
     except ChannelFailed as failed:
         if not failed.error.retryable:
             raise
         raise TransportFailed(
-            f"the connection was lost after {reporter.where()}",
+            f"the connection was lost {reporter.where()}",
             hint="run the same command again: it goes on from there",
         ) from failed
     finally:

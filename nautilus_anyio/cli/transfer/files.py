@@ -19,8 +19,7 @@ from typing import Final
 import anyio
 
 from ...stores import sync_folder
-from .messages import HEADER_LENGTH, MAX_DATA, Reason, data_header
-from .wire import TransferFailed
+from .messages import HEADER_LENGTH, MAX_DATA, Reason, TransferFailed, data_header
 
 MAX_NAME_BYTES: Final = 240
 """The longest file name, so that the part's fits into the 255 bytes of most file systems."""
@@ -117,7 +116,11 @@ def storing(path: Path) -> Iterator[None]:
     except TransferFailed:
         raise
     except OSError as error:
-        why = "it is a symbolic link; remove it" if error.errno == errno.ELOOP else error.strerror
+        why = error.strerror
+        if error.errno == errno.ELOOP:
+            why = "it is a symbolic link; remove it"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = f"{why}; make room, then run the same command again: it goes on from there"
         raise TransferFailed(f"cannot write {path}: {why}", Reason.STORAGE) from error
 
 

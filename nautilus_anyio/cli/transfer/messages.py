@@ -1,4 +1,4 @@
-"""What travels in `nautilus/transfer/1`: the messages, their frames, and the parser of both. No I/O and no files.
+"""What travels in `nautilus/transfer/1`: the messages, their frames, the parser of both, and the errors. No I/O.
 
 A frame is its kind (1 byte), the length of its body (3 bytes, big endian), and the body: a message as a MessagePack array,
 or a piece of the file as it is. `docs/transfer.md` has the order in which they come.
@@ -56,6 +56,30 @@ MEANING: Final[dict[Reason, str]] = {
     Reason.DIGEST: "the receiver's copy has another checksum, and was thrown away; send it again",
 }
 """What each reason says, in words, to the end that is told."""
+
+
+class TransferFailed(OSError):
+    """A transfer that cannot go on: what is wrong, and what to do now.
+
+    Args:
+        message: both, on one line.
+        reason: what the peer is told of it, or has told us.
+    """
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PeerStopped(TransferFailed):
+    """The peer gave up, and said why.
+
+    Args:
+        reason: what it said.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(MEANING[reason], reason)
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -14,9 +14,9 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Destination, PartFile, check_room, hash_prefix
-from .messages import Done, Have, Offer, Prefix, Ready, Reason, Received, Start, malformed
+from .messages import Done, Have, Offer, PeerStopped, Prefix, Ready, Reason, Received, Start, TransferFailed, malformed
 from .report import Outcome, Reporter
-from .wire import PeerStopped, TransferFailed, Wire, shown, together
+from .wire import Wire, shown, together
 
 WRITE_BEHIND: Final = 4
 """How many pieces of the file wait between network and disk: 4 MiB of memory."""
@@ -55,8 +55,7 @@ class Receiver:
             except PeerStopped:
                 raise
             except TransferFailed as failure:
-                if failure.reason is not None:
-                    await self._wire.stop(failure.reason)
+                await self._wire.stop(failure.reason)
                 raise
 
     async def _take(self, offer: Offer) -> None:
@@ -101,7 +100,7 @@ class _File:
         started = time.perf_counter()
         self._reporter.begin("receiving", target.name, offset, self._offer.size)
         if offset:
-            self._reporter.note(f"resuming at byte {offset:,}")
+            self._reporter.note(f"resuming at byte {offset:,}", at=offset)
         await self._wire.send(Start(offset))
         await self._move()
         digest = self._checksum.digest()

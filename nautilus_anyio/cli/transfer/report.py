@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rich.progress import Progress, TaskID
 
@@ -77,13 +77,15 @@ class Reporter:
             self._bars.remove(self._task)
             self._task = None
 
-    def note(self, text: str) -> None:
-        """Say something on the way."""
-        self.output.note(f"{printable(self.name)}: {text}" if self.name else text, file=self.name)
+    def note(self, text: str, **fields: Any) -> None:
+        """Say something on the way about the file."""
+        self.output.note(f"{printable(self.name)}: {text}", file=self.name, **fields)
 
     def where(self) -> str:
         """How far it has got, for an error's text."""
-        return f"{self.done:,} of {self.total:,} bytes of {printable(self.name)}" if self.name else "no file"
+        if not self.name:
+            return "before a file was under way"
+        return f"after {self.done:,} of {self.total:,} bytes of {printable(self.name)}"
 
     def finished(self, outcome: Outcome) -> None:
         """The result of one file."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from ...errors import ChannelFailed
 from .files import Source, hash_prefix
-from .messages import MAX_DATA, Done, Have, Offer, Prefix, Ready, Received, Start, malformed
+from .messages import MAX_DATA, Done, Have, Offer, Prefix, Ready, Received, Start, Stopped, TransferFailed, malformed
 from .report import Outcome, Reporter
-from .wire import TransferFailed, Wire, together
+from .wire import Wire, together
 
 READ_AHEAD: Final = 4
 """How many pieces of the file wait between disk and network: 4 MiB of memory."""
@@ -96,7 +97,7 @@ class _File:
             self._reporter.note("what the receiver has is not a beginning of this file; sending all of it")
             self._checksum = hashlib.sha256()
         elif offset:
-            self._reporter.note(f"resuming at byte {offset:,}")
+            self._reporter.note(f"resuming at byte {offset:,}", at=offset)
 
     async def _move(self) -> None:
         give, take = anyio.create_memory_object_stream[bytearray](READ_AHEAD)
@@ -119,8 +120,8 @@ class _File:
                 await self._wire.send_frame(piece)
                 self._reporter.advance(len(piece))
         if self._failure is not None:
-            if self._failure.reason is not None:
-                await self._wire.stop(self._failure.reason)
+            with suppress(ChannelFailed):
+                await self._wire.send(Stopped(self._failure.reason))
             raise self._failure
         self._all_sent = True
         self._reporter.begin("confirming", self._source.name, self._source.size, self._source.size)

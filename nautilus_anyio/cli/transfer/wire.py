@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast, overload
 
 import anyio
@@ -13,29 +14,14 @@ from anyio.abc import SocketAttribute
 from nautilus_core import HandshakeError
 
 from ...stream import SecureStream
-from .messages import MEANING, AnyMessage, Incoming, Message, Parser, Reason, Stopped, frame, malformed
+from .messages import AnyMessage, Incoming, Message, Parser, PeerStopped, Reason, Stopped, frame, malformed
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 
+_STOP_SECONDS: Final = 5.0
 _DEAD_AFTER: Final = 60
 """Seconds after which a peer whose machine answers nothing counts as gone."""
-
-
-class TransferFailed(OSError):
-    """A transfer that cannot go on: what is wrong, and what to do now.
-
-    Attributes:
-        reason: what the peer is told, where it is this end that gives up.
-    """
-
-    def __init__(self, message: str, reason: Reason | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class PeerStopped(TransferFailed):
-    """The peer gave up, and said why."""
 
 
 class Wire:
@@ -59,11 +45,15 @@ class Wire:
         await self._stream.send(cast("bytes", data))  # it reads any buffer
 
     async def stop(self, reason: Reason) -> None:
-        """Tell the peer that this end gives up; a peer that is gone need not be told."""
-        try:
+        """Tell the peer that this end gives up; a peer that is gone need not be told.
+
+        What the peer still sends is read and thrown away until it has ended: a connection that is closed before that is
+        reset, and the peer might see the reset instead of the reason.
+        """
+        with anyio.move_on_after(_STOP_SECONDS), suppress(EndOfStream, BrokenResourceError, ClosedResourceError):
             await self.send(Stopped(reason))
-        except (BrokenResourceError, ClosedResourceError):
-            return
+            while True:
+                await self._stream.receive()
 
     async def receive(self, what: str) -> Incoming:
         """The next message or piece of the file; `what` says for an error what was expected.
@@ -79,7 +69,7 @@ class Wire:
             except EndOfStream:
                 raise malformed("the peer ended too early", expected=what, received="the end") from None
         if isinstance(came, Stopped):
-            raise PeerStopped(MEANING[came.reason])
+            raise PeerStopped(came.reason)
         return came
 
     @overload
