@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ import pytest
 from anyio.abc import SocketAttribute
 
 from nautilus_anyio import ChannelFailed, SecureStream
-from nautilus_anyio.cli.transfer.files import Destination
+from nautilus_anyio.cli.transfer.files import Destination, PartFile
 from nautilus_anyio.cli.transfer.messages import (
     Done,
     Have,
@@ -148,6 +149,24 @@ async def test_an_output_file_takes_one_file_only(tmp_path: Path, inbox: Path) -
     _, _, raised = await transfer(paths[:1], Destination(inbox, inbox / "mine"))
     assert raised == []
     assert list(inbox.iterdir()) == [inbox / "mine"]
+
+
+async def test_a_part_that_is_in_use_is_waited_for_but_not_for_ever(tmp_path: Path, inbox: Path) -> None:
+    make(tmp_path / "file", 10)
+    part = PartFile(inbox / "file")
+
+    async def let_go() -> None:
+        await anyio.sleep(0.2)
+        part.close()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(let_go)
+        assert (await transfer([tmp_path / "file"], Destination(inbox)))[2] == []
+    (inbox / "file").unlink()
+    with closing(PartFile(inbox / "file")):
+        _, _, raised = await transfer([tmp_path / "file"], Destination(inbox))
+    assert any("another transfer to" in str(error) for error in raised)
+    assert any("in the middle of another transfer" in str(error) for error in raised)
 
 
 @pytest.fixture

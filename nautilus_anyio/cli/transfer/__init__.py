@@ -45,6 +45,7 @@ _RECEIVE_EXAMPLES: Final = """\
 A file appears under its name when it is whole and its SHA-256 is right; until then it is .NAME.part, which a next attempt
 goes on from. Delete that file to give up."""
 
+_AGAIN: Final = "start the transfer again: it goes on from there"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -147,7 +148,8 @@ def _run(
         anyio.run(run, profile, backend=options.backend)
     except BaseException as error:
         if interrupted(error):
-            options.output.note(f"interrupted {reporter.where()}; run the same command again: it goes on from there")
+            where = reporter.where() if reporter.name or dials else "while listening"
+            options.output.note(f"interrupted {where}; {_AGAIN}")
         raise
     return 0
 
@@ -164,7 +166,7 @@ async def _session(stream: SecureStream, reporter: Reporter, run: Callable[[Wire
             raise
         raise TransportFailed(
             f"the connection was lost {reporter.where()}",
-            hint="run the same command again: it goes on from there",
+            hint=_AGAIN,
         ) from failed
     finally:
         reporter.end()

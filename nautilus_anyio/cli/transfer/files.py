@@ -120,7 +120,7 @@ def storing(path: Path) -> Iterator[None]:
         if error.errno == errno.ELOOP:
             why = "it is a symbolic link; remove it"
         elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            why = f"{why}; make room, then run the same command again: it goes on from there"
+            why = f"{why}; make room, then start the transfer again: it goes on from there"
         raise TransferFailed(f"cannot write {path}: {why}", Reason.STORAGE) from error
 
 

@@ -20,6 +20,7 @@ from .wire import Wire, shown, together
 
 WRITE_BEHIND: Final = 4
 """How many pieces of the file wait between network and disk: 4 MiB of memory."""
+_BUSY_SECONDS: Final = 2.0
 
 
 class Receiver:
@@ -67,8 +68,7 @@ class Receiver:
         if there is not None:
             await self._compare(target, there, offer)
             return
-        part = await anyio.to_thread.run_sync(PartFile, target)
-        with closing(part):
+        with closing(await _open(target)) as part:
             await _File(self._wire, part, offer, self._reporter).receive(target, force=self._destination.force)
 
     async def _compare(self, target: Path, descriptor: int, offer: Offer) -> None:
@@ -83,6 +83,18 @@ class Receiver:
             raise self._destination.exists(target)
         outcome = Outcome("received", str(target), offer.size, digest, offer.size, 0.0, was_there=True)
         await _confirm(self._wire, self._reporter, outcome, offer)
+
+
+async def _open(target: Path) -> PartFile:
+    """The part of `target`. A transfer to it that was cut off just now gets a moment to notice, and to let go."""
+    give_up = anyio.current_time() + _BUSY_SECONDS
+    while True:
+        try:
+            return await anyio.to_thread.run_sync(PartFile, target)
+        except TransferFailed as failure:
+            if failure.reason is not Reason.BUSY or anyio.current_time() > give_up:
+                raise
+        await anyio.sleep(_BUSY_SECONDS / 50)
 
 
 class _File:
