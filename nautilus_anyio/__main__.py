@@ -11,12 +11,15 @@ def main() -> int:
     """Run the command, or say how to install what it needs."""
     try:
         from .cli import main as command  # noqa: PLC0415  # the command's dependencies are an extra
+
+        code = command()
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "shtab"):
             raise
         print("nautilus: the command needs more packages: pip install 'nautilus-handshake[cli]'", file=sys.stderr)
         return 1
-    code = command()
+    except KeyboardInterrupt:  # before the command could begin, or after it had ended
+        code = 130
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # as where it was closed before we started
             with suppress(OSError):

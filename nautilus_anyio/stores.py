@@ -157,7 +157,7 @@ def replace_file(path: Path, data: bytes) -> None:
     target = path.resolve()
     with _written_beside(target, data) as written:
         written.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 @contextmanager
@@ -174,7 +174,8 @@ def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
             written.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let a new or changed name in `folder` survive a crash, where the file system can."""
     with suppress(OSError):  # some file systems cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -192,7 +193,7 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
     target = path.resolve()
     with _written_beside(target, identity.to_pem(passphrase)) as written:
         os.link(written, target)  # whole at once, and never in the place of another
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from anyio import (
     BrokenResourceError,
     BusyResourceError,
+    CancelScope,
     ClosedResourceError,
     EndOfStream,
     Lock,
@@ -279,7 +280,8 @@ class SecureStream(ByteStream):
             raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
         except BaseException:
             self._failed(TransportFailed("a send was cancelled half way", step="channel"))
-            await aclose_forcefully(self._transport)
+            with CancelScope(shield=True):  # Ctrl-C must not turn into the cancellation that it sets off elsewhere
+                await aclose_forcefully(self._transport)
             raise
 
     async def _next_event(self) -> Event:

@@ -11,8 +11,8 @@ from typing import Final
 from nautilus_core import HandshakeError, LocalProtocolError
 
 from ..errors import ChannelFailed, TransportFailed
-from . import bench, completion, demo, identity, inspect, netcat, profile
-from .output import Output
+from . import bench, completion, demo, identity, inspect, netcat, profile, transfer
+from .output import Output, interrupted
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -27,17 +27,19 @@ examples:
   nautilus keygen node.pem                              make an identity
   nautilus listen 7000 --identity node.pem              wait for a peer, as netcat does
   nautilus connect host:7000 --trust pinned:key:...     the other end
-  nautilus inspect host:7000                            what a peer offers, and how it fails
-  nautilus profile show                                 what a handshake is made of
+  nautilus receive 7000                                 wait for files
+  nautilus send disk.img host:7000                      send one; run again, it resumes
   nautilus listen 0.0.0.0:7000 --forward 5432           a secure tunnel to a service of this machine,
   nautilus connect host:7000 --listen 5432              and its entrance on another one
+  nautilus inspect host:7000                            what a peer offers, and how it fails
+  nautilus profile show                                 what a handshake is made of
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, 130 interrupted,
-141 nobody reads the standard output any more
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection or it was lost,
+130 interrupted, 141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """
 
-_COMMANDS: Final = (identity, netcat, demo, profile, inspect, bench, completion)
+_COMMANDS: Final = (identity, netcat, transfer, profile, inspect, demo, bench, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,9 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: BaseException, output: Output) -> int:
     """Say on one line what went wrong, and return the exit code for it."""
+    if interrupted(error):
+        return EXIT_INTERRUPTED
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, KeyboardInterrupt | EOFError):
+    if isinstance(error, EOFError):
         return EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

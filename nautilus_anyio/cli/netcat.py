@@ -13,20 +13,18 @@ from typing import Any, Final
 
 import anyio
 from anyio import EndOfStream, Event
-from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.stapled import MultiListener
 
-from nautilus_core import RESPONDER, HandshakeError, Profile
+from nautilus_core import Profile
 
-from ..connect import connect, handshake
 from ..errors import ChannelFailed, TransportFailed
 from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
-from .options import add_backend, add_command, add_profile, address, answering, profile_from
+from .meeting import dial, first_peer
+from .options import add_backend, add_command, add_profile, address, profile_from
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
-from .serving import Place, add_bound, place, run_until_signal
+from .serving import add_bound, place, run_until_signal
 
 _LISTEN: Final = (
     "wait for a peer; standard input and output over a secure stream, or a process or a service for many peers"
@@ -92,43 +90,13 @@ def _connect(options: argparse.Namespace) -> int:
 
 
 async def _talk_as_initiator(options: argparse.Namespace, profile: Profile) -> int:
-    host, port = options.address
-    stream = await connect(host, port, profile, timeout=options.timeout, answer=answering())
-    await _talk(stream, options.output)
+    await _talk(await dial(options, profile), options.output)
     return 0
 
 
 async def _talk_as_responder(options: argparse.Namespace, profile: Profile) -> int:
-    host, port = options.address
-    listener = MultiListener(await Place(host, port).listen())
-    port = listener.extra(SocketAttribute.local_port)
-    options.output.note(f"listening on {host} port {port}", host=host, port=port)
-    async with listener:
-        stream = await _first_peer(listener, profile, options)
-    await _talk(stream, options.output)
+    await _talk(await first_peer(options, profile), options.output)
     return 0
-
-
-async def _first_peer(listener: Any, profile: Profile, options: argparse.Namespace) -> SecureStream:
-    """The first connection whose handshake completes; the others are reported, and closed."""
-    found: list[SecureStream] = []
-    answer = answering()
-
-    async def attempt(raw: ByteStream) -> None:
-        try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
-        except HandshakeError as error:
-            options.output.note(str(error))
-            return
-        if found:
-            await stream.aclose()
-            return
-        found.append(stream)
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        await listener.serve(attempt, tasks)
-    return found[0]
 
 
 async def _talk(stream: SecureStream, output: Output) -> None:

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Literal
 
 from rich.console import Console, RenderableType
@@ -108,4 +109,12 @@ class Output:
 
     def _say(self, text: str, fields: dict[str, Any]) -> None:
         line = " ".join(text.split())
-        print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
+            print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is what ended a command, alone or with what it brought down."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)

@@ -6,6 +6,7 @@ What the connections carry is not here.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import resource
 import signal
@@ -70,7 +71,8 @@ class Place:
                 raise ValueError(f"somebody listens at {self} already")
             return [await anyio.create_unix_listener(self.path, mode=0o600)]
         except OSError as error:
-            raise OSError(error.errno, f"cannot listen there: {in_words(error)}", str(self)) from error
+            hint = "; choose another port, or end what listens there" if error.errno == errno.EADDRINUSE else ""
+            raise OSError(error.errno, f"cannot listen there: {in_words(error)}{hint}", str(self)) from error
 
 
 def place(text: str) -> Place:

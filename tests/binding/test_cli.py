@@ -223,7 +223,9 @@ def test_ctrl_c_and_a_dead_peer_end_it_while_standard_input_stays_open() -> None
     listener.communicate()
 
 
-def test_who_names_no_identity_gets_one_and_keeps_it() -> None:
+def test_who_names_no_identity_gets_one_and_keeps_it(own_configuration: Path) -> None:
+    file = own_configuration / "nautilus" / "identity.pem"
+    file.unlink()
     port = free_port()
     seen = []
     for _ in range(2):
@@ -236,6 +238,5 @@ def test_who_names_no_identity_gets_one_and_keeps_it() -> None:
     assert all("there is no terminal to ask on" in done.stderr for done in seen)
     key = re.findall(r"whether (key:\w+)", seen[0].stderr + seen[1].stderr)
     assert len(set(key)) == 1
-    file = Path(os.environ["XDG_CONFIG_HOME"]) / "nautilus" / "identity.pem"
     assert json.loads(run("identity", "show", file, "--json").stdout)["peer_id"] == key[0]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

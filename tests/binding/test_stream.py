@@ -6,12 +6,12 @@ import os
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute
+from anyio.abc import ByteStream, SocketAttribute
 
-from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect
-from nautilus_core import HandshakeError, Session
+from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect, handshake
+from nautilus_core import INITIATOR, RESPONDER, HandshakeError, Session
 
-from .helpers import ALICE, BOB, initiator, listening, responder, secure_pair
+from .helpers import ALICE, BOB, initiator, listening, raw_pair, responder, secure_pair
 
 pytestmark = pytest.mark.anyio
 
@@ -214,3 +214,59 @@ async def test_leaving_by_a_cancellation_is_no_clean_end() -> None:
         assert await responding.receive() == b"half of the answ"
         with pytest.raises(ChannelFailed, match="without a close|broke"):
             await responding.receive()
+
+
+class Halt(BaseException):
+    """What is no `Exception` and no cancellation, as Ctrl-C."""
+
+
+class Halting(ByteStream):
+    """A transport in whose `send` somebody presses Ctrl-C, once it is armed."""
+
+    def __init__(self, below: ByteStream) -> None:
+        self.below = below
+        self.armed = False
+
+    async def send(self, item: bytes) -> None:
+        if self.armed:
+            await anyio.sleep(0.01)
+            raise Halt
+        await self.below.send(item)
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        return await self.below.receive(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self.below.send_eof()
+
+    async def aclose(self) -> None:
+        await self.below.aclose()
+
+
+async def test_what_ends_a_send_is_not_replaced_by_the_cancellation_that_it_sets_off() -> None:
+    here, there = await raw_pair()
+    halting = Halting(here)
+    streams: dict[str, SecureStream] = {}
+
+    async def shake(name: str, raw: ByteStream) -> None:
+        role, profile = (INITIATOR, initiator()) if name == "here" else (RESPONDER, responder())
+        streams[name] = await handshake(raw, role, profile)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(shake, "here", halting)
+        tasks.start_soon(shake, "there", there)
+    halting.armed = True
+
+    async def receive() -> None:
+        try:
+            await streams["here"].receive()
+        except ChannelFailed:
+            both.cancel_scope.cancel()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with anyio.create_task_group() as both:
+            both.start_soon(receive)
+            both.start_soon(streams["here"].send, b"data")
+    assert caught.group_contains(Halt)
+    await streams["here"].aclose()
+    await streams["there"].aclose()

@@ -1,0 +1,60 @@
+"""How two ends meet: one dials, one listens for a single peer or for each that comes. What they say is not known here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.stapled import MultiListener
+
+from nautilus_core import RESPONDER, HandshakeError, Profile
+
+from ..connect import connect, handshake
+from ..stream import SecureStream
+from .options import answering
+from .serving import Place
+
+
+async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
+    """Connect to the address in `options`; raises what `connect` does."""
+    host, port = options.address
+    return await connect(host, port, profile, timeout=options.timeout, answer=answering())
+
+
+async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
+    """Listen at the address in `options` until a handshake completes; those that fail are reported."""
+    found: list[SecureStream] = []
+
+    async def take(stream: SecureStream) -> None:
+        if found:
+            await stream.aclose()
+            return
+        found.append(stream)
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        await each_peer(options, profile, take)
+    return found[0]
+
+
+async def each_peer(
+    options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
+) -> None:
+    """Listen for ever, and call `handler` with each peer whose handshake completes."""
+    answer = answering()
+
+    async def attempt(raw: ByteStream) -> None:
+        try:
+            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
+        except HandshakeError as error:
+            options.output.note(str(error))
+            return
+        await handler(stream)
+
+    host, port = options.address
+    async with MultiListener(await Place(host, port).listen()) as listener:
+        port = listener.extra(SocketAttribute.local_port)
+        options.output.note(f"listening on {host} port {port}", host=host, port=port)
+        await listener.serve(attempt)

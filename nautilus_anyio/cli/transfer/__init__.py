@@ -1,0 +1,172 @@
+"""`nautilus send` and `nautilus receive`: files over a secure stream, resumed where they were interrupted.
+
+The command line and who dials live here; the protocol is in `messages`, its two sides in `send` and `receive`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from nautilus_core import HandshakeError, Profile
+
+from ...errors import ChannelFailed, TransportFailed
+from ...stream import SecureStream
+from ..meeting import dial, each_peer, first_peer
+from ..options import add_backend, add_command, add_profile, address, profile_from
+from ..output import Output, interrupted
+from .files import Destination, Source
+from .messages import PROTOCOL
+from .receive import Receiver
+from .report import Bars, Reporter
+from .send import Sender
+from .wire import Wire
+
+_SEND_EXAMPLES: Final = """\
+  nautilus send disk.img host:7000                            to `nautilus receive 0.0.0.0:7000` on host
+  nautilus send *.jpg host:7000 --identity node.pem --trust pinned:key:...
+  nautilus send disk.img 0.0.0.0:7000 --listen                to `nautilus receive host:7000 --connect`
+  while nautilus send disk.img host:7000; [ $? = 4 ]; do sleep 9; done    again until the connection holds
+
+What was interrupted goes on where it stopped when both commands are run again; what is there already is not sent twice."""
+
+_RECEIVE_EXAMPLES: Final = """\
+  nautilus receive 7000                                       from this machine, into this folder
+  nautilus receive 0.0.0.0:7000 --directory inbox --keep      from anywhere, until Ctrl-C
+  nautilus receive 0.0.0.0:7000 --output disk.img --force     under a name of our own
+  nautilus receive host:7000 --connect                        from `nautilus send disk.img 0.0.0.0:7000 --listen`
+
+A file appears under its name when it is whole and its SHA-256 is right; until then it is .NAME.part, which a next attempt
+goes on from. Delete that file to give up."""
+
+_AGAIN: Final = "start the transfer again: it goes on from there"
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def add_commands(commands: Any) -> None:
+    """Register both commands."""
+    what = "send files to a peer that receives; resumes, and compares checksums"
+    parser = add_command(commands, "send", what, _SEND_EXAMPLES, _send)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what to send: regular files")
+    parser.add_argument("address", type=address, metavar="[HOST:]PORT", help="where the receiver listens")
+    parser.add_argument(
+        "--listen", action="store_true", help="listen there for a receiver instead, which says --connect"
+    )
+    add_profile(parser)
+    add_backend(parser)
+    what = "receive the files that a peer sends; resumes, and compares checksums"
+    parser = add_command(commands, "receive", what, _RECEIVE_EXAMPLES, _receive)
+    parser.add_argument("address", type=address, metavar="[HOST:]PORT", help="where to listen for a sender")
+    parser.add_argument("--connect", action="store_true", help="connect there instead, to a sender that says --listen")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument(
+        "--directory", "-d", type=Path, default=Path(), metavar="DIR", help="where files go (default: this folder)"
+    )
+    target.add_argument(
+        "--output", "-o", type=Path, dest="file", metavar="FILE", help="one file, whatever the sender calls it"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a file that is there already")
+    parser.add_argument(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="take no file over it, as 500M or 10G (default: what the disk holds)",
+    )
+    parser.add_argument("--keep", action="store_true", help="go on listening after the first sender, until Ctrl-C")
+    add_profile(parser)
+    add_backend(parser)
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,15})([KMGT]?)(?:i?B)?", text, re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected bytes, or a number with K, M, G or T")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _send(options: argparse.Namespace) -> int:
+    for path in options.files:  # mistakes are told before anybody is called
+        with closing(Source(path)):
+            pass
+    reporter = Reporter(options.output, Bars(options.output))
+
+    async def serve(stream: SecureStream) -> None:
+        await _session(stream, reporter, lambda wire: Sender(wire, options.files, reporter).run())
+
+    async def run(profile: Profile) -> None:
+        await serve(await (first_peer if options.listen else dial)(options, profile))
+
+    return _run(options, run, reporter, dials=not options.listen)
+
+
+def _receive(options: argparse.Namespace) -> int:
+    if options.keep and options.connect:
+        raise ValueError("--keep goes with listening, not with --connect")
+    destination = _destination(options)
+    bars = Bars(options.output)
+    reporter = Reporter(options.output, bars)
+
+    async def serve(stream: SecureStream, reporter: Reporter = reporter) -> None:
+        await _session(stream, reporter, lambda wire: Receiver(wire, destination, reporter).run())
+
+    async def serve_one_of_many(stream: SecureStream) -> None:
+        try:
+            await serve(stream, Reporter(options.output, bars))
+        except (HandshakeError, ChannelFailed, OSError) as error:
+            options.output.error(str(error), error, 0)
+
+    async def run(profile: Profile) -> None:
+        if options.keep:
+            await each_peer(options, profile, serve_one_of_many)
+        else:
+            await serve(await (dial if options.connect else first_peer)(options, profile))
+
+    return _run(options, run, reporter, dials=options.connect)
+
+
+def _destination(options: argparse.Namespace) -> Destination:
+    folder = options.directory if options.file is None else options.file.parent
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: make it first")
+    if options.file is not None and (options.file.is_dir() or not options.file.name):
+        raise ValueError(f"{options.file} is a folder: say --directory for it")
+    return Destination(options.directory, options.file, options.force, options.max_size)
+
+
+def _run(
+    options: argparse.Namespace, run: Callable[[Profile], Awaitable[None]], reporter: Reporter, *, dials: bool
+) -> int:
+    host, port = options.address
+    profile = profile_from(options, name=f"{host}:{port}" if dials else None, protocols=(PROTOCOL,))
+    try:
+        anyio.run(run, profile, backend=options.backend)
+    except BaseException as error:
+        if interrupted(error):
+            where = reporter.where() if reporter.name or dials else "while listening"
+            options.output.note(f"interrupted {where}; {_AGAIN}")
+        raise
+    return 0
+
+
+async def _session(stream: SecureStream, reporter: Reporter, run: Callable[[Wire], Awaitable[None]]) -> None:
+    """One side of the protocol over `stream`; what ends it says how far it got, and what now."""
+    output: Output = reporter.output
+    output.connected(stream)
+    try:
+        async with stream:
+            await run(Wire(stream))
+    except ChannelFailed as failed:
+        if not failed.error.retryable:
+            raise
+        raise TransportFailed(
+            f"the connection was lost {reporter.where()}",
+            hint=_AGAIN,
+        ) from failed
+    finally:
+        reporter.end()
