@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from nautilus_anyio import save_identity
+from nautilus_core import Identity
+
 from .transfers import MIB, end, free_port, start, wait_for
 
 MAX_ATTEMPTS: Final = 200
@@ -150,6 +153,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CONFIG_HOME"] = folder
+        (Path(folder) / "nautilus").mkdir()
+        save_identity(Path(folder) / "nautilus" / "identity.pem", Identity.generate())
         soak = Soak(Path(folder), options.size, options.kills, options.seed, options.backend)
         started = time.perf_counter()
         soak.run()
