@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -13,14 +14,20 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus_core import LocalProtocolError
+from nautilus_core import SUITES, LocalProtocolError
 from nautilus_core.crypto.hashing import HASHES, SHA256, SHA384, HashFunction, TranscriptHash
 
-FOREIGN: dict[str, hashes.HashAlgorithm] = {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384()}
-STDLIB = {"SHA256": "sha256", "SHA384": "sha384"}
+FOREIGN: dict[str, hashes.HashAlgorithm] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+    "BLAKE2s": hashes.BLAKE2s(32),
+    "BLAKE2b": hashes.BLAKE2b(64),
+}
+STDLIB: dict[str, Any] = {name: getattr(hashlib, name.lower()) for name in FOREIGN}
 
-functions = st.sampled_from([SHA256, SHA384])
-every_function = pytest.mark.parametrize("function", [SHA256, SHA384], ids=repr)
+functions = st.sampled_from(list(HASHES.values()))
+every_function = pytest.mark.parametrize("function", HASHES.values(), ids=repr)
 
 
 def info_of(label: bytes, context: bytes, length: int) -> bytes:
@@ -30,15 +37,17 @@ def info_of(label: bytes, context: bytes, length: int) -> bytes:
 
 
 def test_only_strong_hashes_exist() -> None:
-    assert dict(HASHES) == {"SHA256": SHA256, "SHA384": SHA384}
+    assert list(HASHES) == ["SHA256", "SHA384", "SHA512", "BLAKE2s", "BLAKE2b"]
+    assert [function.digest_size for function in HASHES.values()] == [32, 48, 64, 32, 64]
+    assert {SUITES[name].hash for name in SUITES} == {SHA256, SHA384}
 
 
 @every_function
 def test_a_hash_knows_its_size_and_the_hash_of_nothing(function: HashFunction) -> None:
-    name = STDLIB[function.name]
-    assert function.digest_size == hashlib.new(name).digest_size
-    assert function.empty == hashlib.new(name).digest()
-    assert function.digest(b"abc") == hashlib.new(name, b"abc").digest()
+    new = STDLIB[function.name]
+    assert function.digest_size == new().digest_size
+    assert function.empty == new().digest()
+    assert function.digest(b"abc") == new(b"abc").digest()
 
 
 def test_hmac_is_that_of_rfc_4231() -> None:
