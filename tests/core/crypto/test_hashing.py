@@ -98,7 +98,7 @@ def test_expand_label_at_the_bounds_of_its_blocks(function: HashFunction, blocks
     output = block = b""
     while len(output) < length:
         block = hmac.new(
-            secret, block + info + bytes([len(output) // function.digest_size + 1]), function.name
+            secret, block + info + bytes([len(output) // function.digest_size + 1]), STDLIB[function.name]
         ).digest()
         output += block
     assert function.expand_label(secret, b"long", b"", length) == output[:length]
