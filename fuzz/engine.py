@@ -23,6 +23,7 @@ from nautilus_core import (
     NEED_DATA,
     PAUSED,
     RESPONDER,
+    Channel,
     Context,
     CustomProtocolStep,
     Handshake,
@@ -35,7 +36,6 @@ from nautilus_core import (
     Profile,
     Question,
     Role,
-    SecureChannel,
     State,
     profiles,
     trust,
@@ -270,7 +270,7 @@ class Victim:
     def __init__(self, handshake: Handshake, answers: int) -> None:
         self.handshake = handshake
         self.answers = answers
-        self.channel: SecureChannel | None = None
+        self.channel: Channel | None = None
         self.error: HandshakeError | None = None
         self.closed = False
         self.events = 0
@@ -312,7 +312,7 @@ class Victim:
                 self.channel = session.channel()
                 return
 
-    def _run_channel(self, channel: SecureChannel) -> None:
+    def _run_channel(self, channel: Channel) -> None:
         while (event := channel.next_event()) is not NEED_DATA:
             self._count()
             if isinstance(event, PeerClosed):

@@ -95,6 +95,7 @@ class Handshake:
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
+        ValueError: the profile cannot play this role: it lacks a key, for one.
     """
 
     __slots__ = (
@@ -122,6 +123,8 @@ class Handshake:
         deadline: float | None = None,
         wall_time: datetime | None = None,
     ) -> None:
+        if profile.check is not None:
+            profile.check(role)
         self.role = role
         self.steps = StepList(profile.make_steps(), profile.descriptions)
         self.deadline = deadline
@@ -296,7 +299,7 @@ class Handshake:
             framed, size = done
             done = None
             transcript.update(framed)
-            emit(StepCompleted(description.name, sender, size, stream.sealed))
+            emit(StepCompleted(description.name, sender, size, stream.sealed or step.seals))
             if step.multi_message and self._has_more(step, sender):
                 continue
             steps.editable = True

@@ -1,12 +1,14 @@
 """Profiles: what a handshake is made of. A profile is immutable, serves any number of handshakes, and runs none.
 
-`nautilus(...)` is the default handshake, `nautilus/1`. `Profile(...)` makes one from any steps and any framing.
+`nautilus(...)` is the default handshake, `nautilus/1`; `noise(...)` any Noise protocol. `Profile(...)` makes one from any
+steps and any framing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -15,7 +17,12 @@ from .errors import LocalProtocolError
 from .identity.credentials import Anonymous, Identity
 from .identity.trust import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
-from .role import INITIATOR, RESPONDER
+from .noise.names import NoiseProtocol
+from .noise.patterns import HandshakePattern
+from .noise.settings import NoiseSettings
+from .noise.step import PayloadHook, step_names
+from .noise.step import make_steps as make_noise_steps
+from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, StepDescription, check_definition
 from .steplist import AnyStep, describe, refuse_removal, refuse_replacement, validate
 from .steps.authentication import Authentication
@@ -24,12 +31,13 @@ from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
 from .steps.session_keys import SessionKeyDerivation
-from .stream import HandshakeStream, NautilusStream
+from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
 StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, ...]]
 """Makes a fresh step, or several that share an argument, for one handshake."""
 
 _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NO_PAYLOADS: Final[Mapping[int, PayloadHook | bytes]] = MappingProxyType({})
 
 _MOST_PROTOCOLS: Final = MAX_OFFERS - 1
 _MOST_EXTENSIONS: Final = MAX_OFFERS - 2
@@ -45,6 +53,7 @@ class Profile:
         steps: makes the fresh steps of one handshake, in order.
         stream: makes the stream, which frames, from the limits.
         limits: how much a peer may send.
+        check: raises `ValueError` where this profile cannot play a role; None when it can play both.
 
     Attributes:
         descriptions: what each step of the validated list is.
@@ -57,6 +66,7 @@ class Profile:
     steps: Callable[[], Sequence[AnyStep]]
     stream: Callable[[Limits], HandshakeStream] = NautilusStream
     limits: Limits = DEFAULT_LIMITS
+    check: Callable[[Role], None] | None = None
     _added: tuple[StepFactory, ...] = ()
     _order: tuple[int, ...] | None = None
     """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
@@ -215,6 +225,66 @@ def nautilus(
         ]
 
     return Profile("nautilus/1", make_steps, NautilusStream, limits)
+
+
+def noise(
+    name: str,
+    *,
+    static: object = None,
+    remote_static: object = None,
+    psks: Sequence[bytes] = (),
+    prologue: bytes = b"",
+    payloads: Mapping[int, PayloadHook | bytes] = _NO_PAYLOADS,
+    trust: TrustPolicy | None = None,
+    pattern: HandshakePattern | str | None = None,
+    ephemeral: object = None,
+    remote_ephemeral: object = None,
+    rekey_after: int | None = None,
+    close_message: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Profile:
+    """A Noise protocol (revision 34): one step for each message pattern, each message behind a 2-byte length.
+
+    Keys are `cryptography` objects or raw bytes, 32 for 25519 and 56 for 448. Which of them are needed, the pattern says; a
+    profile that can play one role only is refused for the other when a `Handshake` is made.
+
+    Args:
+        name: the protocol name, `Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s`.
+        static: this side's static private key; a `KeyPair` where the private part lives elsewhere (see `Entropy`).
+        remote_static: the peer's static public key. Where the peer sends it, this pins it.
+        psks: the pre-shared keys, each 32 bytes, in the order of their tokens.
+        prologue: what both sides must have seen alike before.
+        payloads: by message, from 0: a hook, or bytes for the side that sends it. What no hook takes is a result of its step.
+        trust: decides on the peer's static key. Needed where the peer has one and `remote_static` is not given.
+        pattern: a pattern of your own, in the notation; the name's second part is what it is called.
+        ephemeral: this side's ephemeral private key, only where it is a pre-message (`fallback`).
+        remote_ephemeral: the peer's, likewise.
+        rekey_after: both ends replace a direction's key after so many transport messages (section 11.3); never by default.
+        close_message: both ends end a direction with an empty transport message, so that truncation shows. Without it the end
+            of the stream is a `PeerClosed` that is not authenticated, as Noise has no close.
+        limits: how much a peer may send. Transport messages are always up to 65,535 bytes.
+
+    Raises:
+        ValueError: for a name that is none, a missing or superfluous key or psk, a policy that nobody can satisfy: says which.
+        InvalidPattern: the pattern breaks a rule.
+    """
+    protocol = NoiseProtocol.parse(name, pattern)
+    dh = protocol.dh
+    settings = NoiseSettings(
+        protocol=protocol,
+        static=None if static is None else dh.key_pair(static, "static"),
+        remote_static=None if remote_static is None else dh.remote_key(remote_static, "remote_static"),
+        ephemeral=None if ephemeral is None else dh.key_pair(ephemeral, "ephemeral"),
+        remote_ephemeral=None if remote_ephemeral is None else dh.remote_key(remote_ephemeral, "remote_ephemeral"),
+        psks=tuple(psks),
+        prologue=prologue,
+        payloads=MappingProxyType(dict(payloads)),
+        trust=trust,
+        rekey_after=rekey_after,
+        close_message=close_message,
+    )
+    names = step_names(settings)
+    return Profile(name, partial(make_noise_steps, settings, names), LengthPrefixedStream, limits, settings.check)
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

@@ -114,6 +114,7 @@ class HandshakeStep(ABC, Generic[M]):
         finished: whether the step is done after the message just written or read.
         multi_message: whether there may be more than one: see `MultiMessageStep`.
         inserts: names of the built-in steps that its commit may add: no other step can have them.
+        seals: whether the step encrypts its message by itself, as Noise does.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -129,6 +130,7 @@ class HandshakeStep(ABC, Generic[M]):
     finished: bool = True
     multi_message: bool = False
     inserts: tuple[str, ...] = ()
+    seals: bool = False
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:

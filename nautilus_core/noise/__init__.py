@@ -3,10 +3,13 @@
 `profiles.noise(...)` runs all of it on the engine; what stands here is for whoever wants the states alone.
 """
 
-from .functions import KeyPair
+from .channel import NoiseChannel
+from .functions import KeyPair, RemoteKey
 from .handshake_state import HandshakeState
 from .names import NoiseProtocol
 from .patterns import HandshakePattern, MessagePattern, handshake_pattern
+from .properties import Properties
+from .step import NoiseMessage, NoiseView, PayloadHook
 from .symmetric import CipherState, SymmetricState
 from .validity import InvalidPattern
 
@@ -17,7 +20,13 @@ __all__ = [
     "InvalidPattern",
     "KeyPair",
     "MessagePattern",
+    "NoiseChannel",
+    "NoiseMessage",
     "NoiseProtocol",
+    "NoiseView",
+    "PayloadHook",
+    "Properties",
+    "RemoteKey",
     "SymmetricState",
     "handshake_pattern",
 ]

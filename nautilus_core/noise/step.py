@@ -1,0 +1,317 @@
+"""Noise messages as steps of the engine: one for each message pattern, with its payload hook. Framing is the stream's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from ..datagrams import DatagramChannel
+from ..errors import AuthenticationFailed, LocalProtocolError
+from ..events import Question
+from ..identity.credentials import ANONYMOUS, ClaimedPeer, PublicKey, VerifiedPeer, verify_key_agreement
+from ..role import Stage
+from ..session import Session
+from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing
+from .channel import NoiseChannel
+from .handshake_state import HandshakeState
+from .properties import Properties
+from .settings import NoiseSettings
+
+if TYPE_CHECKING:
+    from ..context import Context
+    from ..stream import HandshakeStream
+    from .symmetric import CipherState
+
+_NOTHING: Final = Stage.NOTHING
+_SESSION: Final = Stage.SESSION
+
+Answering: TypeAlias = Generator[Question[Any], Any, None]
+
+
+class NoiseView:
+    """What a payload hook sees.
+
+    Attributes:
+        context: the step's: `yield from noise.context.ask(question)`, `publish`, `emit`, `role`, `peer`.
+        index: the number of the message, from 0.
+        properties: what its payload is worth (section 7.7).
+        handshake_hash: through the message before this one, the same on both sides.
+        static: this side's static public key, or None.
+        remote_static: the peer's, as far as it is known; `context.peer` says whether it is verified.
+    """
+
+    __slots__ = ("context", "handshake_hash", "index", "properties", "remote_static", "static")
+
+    def __init__(self, context: Context, step: NoiseMessage, state: HandshakeState, handshake_hash: bytes) -> None:
+        static = step.settings.static
+        self.context = context
+        self.index = step.index
+        self.properties = step.properties
+        self.handshake_hash = handshake_hash
+        self.static = None if static is None else static.public
+        self.remote_static = state.remote_static
+
+
+class PayloadHook(Protocol):
+    """Makes and takes the payload of one message. One hook serves all handshakes of its profile: keep no state of one in it."""
+
+    def write(self, noise: NoiseView) -> Writing[bytes]:
+        """The payload to send, or a generator that asks before it returns one."""
+
+    def read(self, noise: NoiseView, payload: bytes) -> Reading:
+        """Take the peer's payload, raising `HandshakeError` when it will not do; a generator may ask."""
+
+
+class NoiseExchange:
+    """What the steps of one handshake share: the `HandshakeState`, and what is known of the peer.
+
+    Attributes:
+        peer: whom the trust policy has accepted.
+    """
+
+    __slots__ = ("judgement", "peer", "settings", "state")
+
+    def __init__(self, settings: NoiseSettings) -> None:
+        self.settings = settings
+        self.state: HandshakeState | None = None
+        self.judgement = -1
+        self.peer: VerifiedPeer | ClaimedPeer | None = None
+
+    def begin(self, context: Context) -> HandshakeState:
+        """At the first message: now the role is known."""
+        settings = self.settings
+        judgement = settings.judgements[context.role]
+        if judgement is not None:
+            self.judgement = judgement.index
+        self.state = settings.state(context.role, context.entropy)
+        return self.state
+
+    def judge(self, context: Context, state: HandshakeState, source: int) -> Reading:
+        """Decide on the peer, whose static key is known, and proved if `source` is 1 or 2."""
+        settings = self.settings
+        data = state.remote_static
+        if data is None:
+            raise LocalProtocolError("a Noise peer to decide on, without a static key")
+        kind, policy, key = settings.credential_type, settings.trust, settings.pinned
+        if key is not None and key.data != data:
+            raise AuthenticationFailed(
+                "the peer's static key is not the one that was given",
+                expected=key.peer_id,
+                received=PublicKey(kind, data).peer_id,
+                hint="the peer has another key than you were given, or you reached somebody else",
+            )
+        if key is None:
+            key = (None if policy is None else policy.known_key(kind, data)) or PublicKey(kind, data)
+        claimed = ClaimedPeer(kind, key)
+        self.peer = verify_key_agreement(claimed, source) if source else claimed
+        return None if policy is None else policy.authorize(self.peer, context)
+
+    def admit(self, context: Context) -> None:
+        """In the commit of the message in which the peer was accepted."""
+        peer, policy = self.peer, self.settings.trust
+        if isinstance(peer, VerifiedPeer):
+            context.peer = peer
+            if policy is not None:
+                context.when_complete(partial(policy.remember, peer, context))
+
+    def forget(self) -> None:
+        """Drop the keys."""
+        if self.state is not None:
+            self.state.forget()
+
+
+class NoiseMessage(HandshakeStep[bytes]):
+    """One message pattern, `-> e, es`.
+
+    Attributes:
+        index: its number, from 0.
+        properties: the security properties of its payload (section 7.7).
+        settings: of its profile.
+    """
+
+    built_in = True
+    needs = _NOTHING
+
+    __slots__ = ("_exchange", "_hook", "index", "name", "properties", "provides", "seals", "sender", "settings")
+
+    def __init__(self, exchange: NoiseExchange, index: int, name: str, properties: Properties, *, last: bool) -> None:
+        self.name = name
+        self.sender = properties.sender
+        self.provides = _SESSION if last else _NOTHING
+        self.index = index
+        self.properties = properties
+        self.settings = exchange.settings
+        self._exchange = exchange
+        self.seals = exchange.settings.sealed[index]
+        self._hook = exchange.settings.payloads.get(index)
+
+    @property
+    def source(self) -> int:
+        """How the payload is authenticated, 0 to 2."""
+        return self.properties.source
+
+    @property
+    def destination(self) -> int:
+        """How the payload is kept secret, 0 to 5."""
+        return self.properties.destination
+
+    def write(self, context: Context) -> Writing[bytes]:
+        """WriteMessage, with what the hook gives."""
+        exchange, hook = self._exchange, self._hook
+        state = exchange.state or exchange.begin(context)
+        if hook is None:
+            return state.write_message()
+        if isinstance(hook, bytes):
+            return state.write_message(hook)
+        payload = hook.write(NoiseView(context, self, state, state.handshake_hash))
+        if isinstance(payload, bytes):
+            return state.write_message(payload)
+        return _write_when_answered(state, payload)
+
+    def read(self, context: Context, message: bytes) -> Reading:
+        """ReadMessage; then the trust policy decides where the peer's static key is proved; then the hook."""
+        exchange, hook = self._exchange, self._hook
+        state = exchange.state or exchange.begin(context)
+        before = state.handshake_hash
+        payload = state.read_message(message)
+        deciding = None
+        if self.index == exchange.judgement:
+            deciding = exchange.judge(context, state, self.properties.source)
+        if hook is None or isinstance(hook, bytes):
+            if payload:
+                context.publish(payload)
+            return deciding
+        view = NoiseView(context, self, state, before)
+        if deciding is None:
+            return hook.read(view, payload)
+        return _read_when_decided(deciding, hook, view, payload)
+
+    def commit(self, context: Context) -> None:
+        """The peer is known once it is proved; the last message yields the session."""
+        exchange = self._exchange
+        if self.index == exchange.judgement:
+            exchange.admit(context)
+        if self.provides is _SESSION:
+            _finish(context, exchange)
+
+    def forget(self) -> None:
+        """Drop the keys of all the steps that share them."""
+        self._exchange.forget()
+
+
+def _write_when_answered(
+    state: HandshakeState, payload: Generator[Question[Any], Any, bytes]
+) -> Generator[Question[Any], Any, bytes]:
+    answered = yield from payload
+    return state.write_message(answered)
+
+
+def _read_when_decided(deciding: Answering, hook: PayloadHook, view: NoiseView, payload: bytes) -> Answering:
+    yield from deciding
+    reading = hook.read(view, payload)
+    if reading is not None:
+        yield from reading
+
+
+def _finish(context: Context, exchange: NoiseExchange) -> None:
+    state, settings = exchange.state, exchange.settings
+    if state is None:
+        raise LocalProtocolError("a Noise handshake without messages")
+    role, pattern = context.role, settings.protocol.pattern
+    binding = state.handshake_hash
+    writing, reading = keys = state.split()
+    if role is not pattern.first_sender:
+        writing, reading = reading, writing
+    transport = _Transport(context, exchange, writing, reading)
+    if pattern.one_way:
+        transport.writing = keys[0] if role is pattern.first_sender else None
+        transport.reading = None if role is pattern.first_sender else keys[0]
+    session = Session(
+        role=role,
+        peer=context.peer or ANONYMOUS,
+        protocol=None,
+        suite=settings.protocol.name,
+        channel_maker=transport.channel,
+        datagram_maker=transport.datagrams,
+        channel_binding=binding,
+    )
+    context.finish(session)
+    transport.session = session
+
+
+class _Transport:
+    """The keys of `Split()`, until a channel or datagrams take them."""
+
+    __slots__ = ("_context", "_exchange", "reading", "session", "writing")
+
+    def __init__(
+        self, context: Context, exchange: NoiseExchange, writing: CipherState | None, reading: CipherState | None
+    ) -> None:
+        self._context = context
+        self._exchange = exchange
+        self.writing = writing
+        self.reading = reading
+        self.session: Session | None = None
+
+    def channel(self, stream: HandshakeStream) -> NoiseChannel:
+        writing, reading = self._take()
+        settings = self._exchange.settings
+        return NoiseChannel(
+            writing=writing,
+            reading=reading,
+            rekey_after=settings.rekey_after,
+            close_message=settings.close_message,
+            on_first=self._on_first(),
+        )
+
+    def datagrams(self) -> DatagramChannel:
+        writing, reading = self._take()
+        return DatagramChannel(writing=writing, reading=reading, on_first=self._on_first())
+
+    def _take(self) -> tuple[CipherState | None, CipherState | None]:
+        writing, reading = self.writing, self.reading
+        self.writing = self.reading = None
+        if writing is None and reading is None:
+            raise LocalProtocolError("the session's keys were taken already, by its channel or its datagrams")
+        return writing, reading
+
+    def _on_first(self) -> Any:
+        """What the first message of a peer that has proved nothing yet does: it proves the key, and the policy remembers."""
+        claimed = self._exchange.peer
+        return partial(self._prove, claimed) if isinstance(claimed, ClaimedPeer) else None
+
+    def _prove(self, claimed: ClaimedPeer) -> None:
+        settings, session = self._exchange.settings, self.session
+        source = max(
+            row.source for row in settings.protocol.transport_properties if row.sender is not self._context.role
+        )
+        peer = verify_key_agreement(claimed, source)
+        if settings.trust is not None:
+            settings.trust.remember(peer, self._context)
+        if session is not None:
+            session.prove(peer)
+
+
+def step_names(settings: NoiseSettings) -> tuple[str, ...]:
+    """The names of the steps: the message patterns as they are written, with a number where that is no name."""
+    names: list[str] = []
+    for index, message in enumerate(settings.protocol.pattern.messages):
+        name = str(message)
+        if name in names or len(name) > MAX_NAME_LENGTH:
+            name = f"message {index}"
+        names.append(name)
+    return tuple(names)
+
+
+def make_steps(settings: NoiseSettings, names: tuple[str, ...]) -> list[NoiseMessage]:
+    """Fresh steps for one handshake."""
+    exchange = NoiseExchange(settings)
+    last = len(names) - 1
+    return [
+        NoiseMessage(exchange, index, name, properties, last=index == last)
+        for index, (name, properties) in enumerate(zip(names, settings.protocol.properties, strict=True))
+    ]
+
+
+__all__ = ["NoiseMessage", "NoiseView", "PayloadHook", "make_steps", "step_names"]
