@@ -20,7 +20,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .noise.names import NoiseProtocol
 from .noise.patterns import HandshakePattern
 from .noise.settings import NoiseSettings
-from .noise.step import PayloadHook, step_names
+from .noise.step import PayloadHook, message_types
 from .noise.step import make_steps as make_noise_steps
 from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, StepDescription, check_definition
@@ -283,8 +283,8 @@ def noise(
         rekey_after=rekey_after,
         close_message=close_message,
     )
-    names = step_names(settings)
-    return Profile(name, partial(make_noise_steps, settings, names), LengthPrefixedStream, limits, settings.check)
+    types = message_types(settings)
+    return Profile(name, partial(make_noise_steps, settings, types), LengthPrefixedStream, limits, settings.check)
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

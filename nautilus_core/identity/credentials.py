@@ -253,11 +253,12 @@ class ClaimedPeer:
         return self.public_key.peer_id
 
 
-def verify_key_agreement(claimed: ClaimedPeer, source: int) -> VerifiedPeer:
+def verify_key_agreement(credential_type: str, public_key: PublicKey, source: int) -> VerifiedPeer:
     """The peer, once a message of it has opened under keys made by a Diffie-Hellman with its static key.
 
     Args:
-        claimed: whose key it is.
+        credential_type: how the key was presented.
+        public_key: the static key.
         source: the source property of that message (Noise section 7.7): 1 by `ss`, 2 by `es` or `se`.
 
     Raises:
@@ -269,7 +270,7 @@ def verify_key_agreement(claimed: ClaimedPeer, source: int) -> VerifiedPeer:
             expected="a message under a key that is made with it",
             received="a message that anybody could have sent",
         )
-    return VerifiedPeer(_ONLY_VERIFICATION, claimed.credential_type, claimed.public_key)
+    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
 
 
 def verify_possession(

@@ -39,6 +39,7 @@ class NoiseSettings:
         credential_type: of the peer's static key.
         pinned: `remote_static` as a public key, or None.
         sealed: of each message, whether its payload is encrypted.
+        problems: why each role cannot be played; None where it can.
         judgements: when each role decides on its peer; None when the peer has no static key, or sends nothing.
     """
 
@@ -56,6 +57,7 @@ class NoiseSettings:
     credential_type: str = field(init=False)
     pinned: PublicKey | None = field(init=False)
     sealed: tuple[bool, ...] = field(init=False)
+    problems: Mapping[Role, str | None] = field(init=False)
     judgements: Mapping[Role, Judgement | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class NoiseSettings:
         problems = {role: self._problem(role) for role in Role}
         if None not in problems.values():
             raise ValueError("; ".join(dict.fromkeys(filter(None, problems.values()))))
+        object.__setattr__(self, "problems", problems)
         for index, payload in self.payloads.items():
             if not 0 <= index < len(self.protocol.pattern.messages):
                 raise ValueError(f"payloads: {self.protocol.name} has no message {index}")
@@ -78,7 +81,7 @@ class NoiseSettings:
 
     def check(self, role: Role) -> None:
         """Raise `ValueError`, which says what is missing or superfluous, unless this can play `role`."""
-        problem = self._problem(role)
+        problem = self.problems[role]
         if problem is not None:
             raise ValueError(problem)
 

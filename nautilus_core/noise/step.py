@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -103,8 +103,7 @@ class NoiseExchange:
             )
         if key is None:
             key = (None if policy is None else policy.known_key(kind, data)) or PublicKey(kind, data)
-        claimed = ClaimedPeer(kind, key)
-        self.peer = verify_key_agreement(claimed, source) if source else claimed
+        self.peer = verify_key_agreement(kind, key, source) if source else ClaimedPeer(kind, key)
         return None if policy is None else policy.authorize(self.peer, context)
 
     def admit(self, context: Context) -> None:
@@ -122,29 +121,26 @@ class NoiseExchange:
 
 
 class NoiseMessage(HandshakeStep[bytes]):
-    """One message pattern, `-> e, es`.
+    """One message pattern, `-> e, es`. `message_types` makes a class of each, once for a profile; a step is one of these.
 
     Attributes:
         index: its number, from 0.
         properties: the security properties of its payload (section 7.7).
         settings: of its profile.
+        hook: takes its payload; bytes are sent as they are.
     """
 
     built_in = True
     needs = _NOTHING
+    index: int
+    properties: Properties
+    settings: NoiseSettings
+    hook: PayloadHook | bytes | None
 
-    __slots__ = ("_exchange", "_hook", "index", "name", "properties", "provides", "seals", "sender", "settings")
+    __slots__ = ("_exchange",)
 
-    def __init__(self, exchange: NoiseExchange, index: int, name: str, properties: Properties, *, last: bool) -> None:
-        self.name = name
-        self.sender = properties.sender
-        self.provides = _SESSION if last else _NOTHING
-        self.index = index
-        self.properties = properties
-        self.settings = exchange.settings
+    def __init__(self, exchange: NoiseExchange) -> None:
         self._exchange = exchange
-        self.seals = exchange.settings.sealed[index]
-        self._hook = exchange.settings.payloads.get(index)
 
     @property
     def source(self) -> int:
@@ -158,7 +154,7 @@ class NoiseMessage(HandshakeStep[bytes]):
 
     def write(self, context: Context) -> Writing[bytes]:
         """WriteMessage, with what the hook gives."""
-        exchange, hook = self._exchange, self._hook
+        exchange, hook = self._exchange, self.hook
         state = exchange.state or exchange.begin(context)
         if hook is None:
             return state.write_message()
@@ -171,9 +167,9 @@ class NoiseMessage(HandshakeStep[bytes]):
 
     def read(self, context: Context, message: bytes) -> Reading:
         """ReadMessage; then the trust policy decides where the peer's static key is proved; then the hook."""
-        exchange, hook = self._exchange, self._hook
+        exchange, hook = self._exchange, self.hook
         state = exchange.state or exchange.begin(context)
-        before = state.handshake_hash
+        before = b"" if hook is None else state.handshake_hash
         payload = state.read_message(message)
         deciding = None
         if self.index == exchange.judgement:
@@ -220,13 +216,10 @@ def _finish(context: Context, exchange: NoiseExchange) -> None:
         raise LocalProtocolError("a Noise handshake without messages")
     role, pattern = context.role, settings.protocol.pattern
     binding = state.handshake_hash
-    writing, reading = keys = state.split()
-    if role is not pattern.first_sender:
-        writing, reading = reading, writing
-    transport = _Transport(context, exchange, writing, reading)
-    if pattern.one_way:
-        transport.writing = keys[0] if role is pattern.first_sender else None
-        transport.reading = None if role is pattern.first_sender else keys[0]
+    first, second = state.split()
+    back = None if pattern.one_way else second
+    writing, reading = (first, back) if role is pattern.first_sender else (back, first)
+    transport = _Transport(settings, writing, reading)
     session = Session(
         role=role,
         peer=context.peer or ANONYMOUS,
@@ -236,61 +229,52 @@ def _finish(context: Context, exchange: NoiseExchange) -> None:
         datagram_maker=transport.datagrams,
         channel_binding=binding,
     )
+    if isinstance(exchange.peer, ClaimedPeer):
+        transport.on_first = partial(_prove, exchange.peer, settings, session, context)
     context.finish(session)
-    transport.session = session
+
+
+def _prove(claimed: ClaimedPeer, settings: NoiseSettings, session: Session, context: Context) -> None:
+    """The first transport message of a peer has opened, which proves its static key: now the policy remembers it."""
+    rows = settings.protocol.transport_properties
+    source = max(row.source for row in rows if row.sender is not session.role)
+    peer = verify_key_agreement(claimed.credential_type, claimed.public_key, source)
+    if settings.trust is not None:
+        settings.trust.remember(peer, context)
+    session.prove(peer)
 
 
 class _Transport:
-    """The keys of `Split()`, until a channel or datagrams take them."""
+    """The keys of `Split()`, until a channel or datagrams take them. Leaves no reference to the session, but where one is due."""
 
-    __slots__ = ("_context", "_exchange", "reading", "session", "writing")
+    __slots__ = ("_settings", "on_first", "reading", "writing")
 
-    def __init__(
-        self, context: Context, exchange: NoiseExchange, writing: CipherState | None, reading: CipherState | None
-    ) -> None:
-        self._context = context
-        self._exchange = exchange
+    def __init__(self, settings: NoiseSettings, writing: CipherState | None, reading: CipherState | None) -> None:
+        self._settings = settings
         self.writing = writing
         self.reading = reading
-        self.session: Session | None = None
+        self.on_first: Callable[[], None] | None = None
 
     def channel(self, stream: HandshakeStream) -> NoiseChannel:
-        writing, reading = self._take()
-        settings = self._exchange.settings
+        settings, (writing, reading, on_first) = self._settings, self._take()
         return NoiseChannel(
             writing=writing,
             reading=reading,
             rekey_after=settings.rekey_after,
             close_message=settings.close_message,
-            on_first=self._on_first(),
+            on_first=on_first,
         )
 
     def datagrams(self) -> DatagramChannel:
-        writing, reading = self._take()
-        return DatagramChannel(writing=writing, reading=reading, on_first=self._on_first())
+        writing, reading, on_first = self._take()
+        return DatagramChannel(writing=writing, reading=reading, on_first=on_first)
 
-    def _take(self) -> tuple[CipherState | None, CipherState | None]:
-        writing, reading = self.writing, self.reading
-        self.writing = self.reading = None
-        if writing is None and reading is None:
+    def _take(self) -> tuple[CipherState | None, CipherState | None, Callable[[], None] | None]:
+        taken = self.writing, self.reading, self.on_first
+        self.writing = self.reading = self.on_first = None
+        if taken[:2] == (None, None):
             raise LocalProtocolError("the session's keys were taken already, by its channel or its datagrams")
-        return writing, reading
-
-    def _on_first(self) -> Any:
-        """What the first message of a peer that has proved nothing yet does: it proves the key, and the policy remembers."""
-        claimed = self._exchange.peer
-        return partial(self._prove, claimed) if isinstance(claimed, ClaimedPeer) else None
-
-    def _prove(self, claimed: ClaimedPeer) -> None:
-        settings, session = self._exchange.settings, self.session
-        source = max(
-            row.source for row in settings.protocol.transport_properties if row.sender is not self._context.role
-        )
-        peer = verify_key_agreement(claimed, source)
-        if settings.trust is not None:
-            settings.trust.remember(peer, self._context)
-        if session is not None:
-            session.prove(peer)
+        return taken
 
 
 def step_names(settings: NoiseSettings) -> tuple[str, ...]:
@@ -304,14 +288,31 @@ def step_names(settings: NoiseSettings) -> tuple[str, ...]:
     return tuple(names)
 
 
-def make_steps(settings: NoiseSettings, names: tuple[str, ...]) -> list[NoiseMessage]:
+def message_types(settings: NoiseSettings) -> tuple[type[NoiseMessage], ...]:
+    """The classes of a profile's messages. What is the same in all handshakes stands in them, so that a step costs little."""
+    names = step_names(settings)
+    types: list[type[NoiseMessage]] = []
+    for index, (name, properties) in enumerate(zip(names, settings.protocol.properties, strict=True)):
+        attributes = {
+            "__slots__": (),
+            "__module__": NoiseMessage.__module__,
+            "name": name,
+            "sender": properties.sender,
+            "provides": _SESSION if index == len(names) - 1 else _NOTHING,
+            "seals": settings.sealed[index],
+            "index": index,
+            "properties": properties,
+            "settings": settings,
+            "hook": settings.payloads.get(index),
+        }
+        types.append(type("NoiseMessage", (NoiseMessage,), attributes))
+    return tuple(types)
+
+
+def make_steps(settings: NoiseSettings, types: tuple[type[NoiseMessage], ...]) -> list[NoiseMessage]:
     """Fresh steps for one handshake."""
     exchange = NoiseExchange(settings)
-    last = len(names) - 1
-    return [
-        NoiseMessage(exchange, index, name, properties, last=index == last)
-        for index, (name, properties) in enumerate(zip(names, settings.protocol.properties, strict=True))
-    ]
+    return [message(exchange) for message in types]
 
 
-__all__ = ["NoiseMessage", "NoiseView", "PayloadHook", "make_steps", "step_names"]
+__all__ = ["NoiseMessage", "NoiseView", "PayloadHook", "make_steps", "message_types"]

@@ -1,7 +1,7 @@
 """The floor for Noise: the calls into `cryptography` and `hashlib` that a handshake needs, written straight-line.
 
 XX, IK and NN with 25519, ChaChaPoly and SHA256, both sides, with the fastest call for each primitive, real sizes and real
-values: each handshake ends with the same keys on both sides. No tokens, no objects of ours, no checks.
+values: each handshake ends with the same transport keys on both sides. No tokens, no objects of ours, no checks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-Floor = Callable[[], tuple[ChaCha20Poly1305, ...]]
+Floor = Callable[[], tuple[bytes, bytes]]
 
 _SHA256: Final = hashlib.sha256
 _ALGORITHM: Final = SHA256()
@@ -35,7 +35,7 @@ def xx_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
     name = _name("XX")
     i_public, r_public = initiator.public_key().public_bytes_raw(), responder.public_key().public_bytes_raw()
 
-    def floor() -> tuple[ChaCha20Poly1305, ...]:
+    def floor() -> tuple[bytes, bytes]:
         # -> e, by the initiator
         ih = _SHA256(name).digest()
         ie = _generate()
@@ -83,7 +83,7 @@ def xx_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
         p2 = cipher.encrypt(_nonce(0), b"", ih)
         ih = _SHA256(ih + p2).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        first, second = ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        keys = okm
         message = s2 + p2
         # -> s, se by the responder
         s2 = message[:48]
@@ -95,7 +95,7 @@ def xx_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
         cipher.decrypt(_nonce(0), p2, rh)
         rh = _SHA256(rh + p2).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        return first, second, ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        return keys, okm
 
     return floor
 
@@ -106,7 +106,7 @@ def ik_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
     i_public, r_public = initiator.public_key().public_bytes_raw(), responder.public_key().public_bytes_raw()
     r_known = responder.public_key()
 
-    def floor() -> tuple[ChaCha20Poly1305, ...]:
+    def floor() -> tuple[bytes, bytes]:
         # -> e, es, s, ss by the initiator
         ih = _SHA256(_SHA256(name).digest() + r_public).digest()
         ie = _generate()
@@ -142,7 +142,7 @@ def ik_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
         p2 = ChaCha20Poly1305(okm[32:]).encrypt(_nonce(0), b"", rh)
         rh = _SHA256(rh + p2).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        first, second = ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        keys = okm
         message = re_public + p2
         # <- e, ee, se by the initiator
         re_public = message[:32]
@@ -154,7 +154,7 @@ def ik_floor(initiator: X25519PrivateKey, responder: X25519PrivateKey) -> Floor:
         ChaCha20Poly1305(okm[32:]).decrypt(_nonce(0), p2, ih)
         ih = _SHA256(ih + p2).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        return first, second, ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        return keys, okm
 
     return floor
 
@@ -163,7 +163,7 @@ def nn_floor() -> Floor:
     """All calls of one NN handshake."""
     name = _name("NN")
 
-    def floor() -> tuple[ChaCha20Poly1305, ...]:
+    def floor() -> tuple[bytes, bytes]:
         # -> e, by both
         ih = _SHA256(name).digest()
         ie = _generate()
@@ -180,7 +180,7 @@ def nn_floor() -> Floor:
         p1 = ChaCha20Poly1305(okm[32:]).encrypt(_nonce(0), b"", rh)
         rh = _SHA256(rh + p1).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        first, second = ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        keys = okm
         message = re_public + p1
         # <- e, ee by the initiator
         re_public = message[:32]
@@ -190,6 +190,6 @@ def nn_floor() -> Floor:
         ChaCha20Poly1305(okm[32:]).decrypt(_nonce(0), p1, ih)
         ih = _SHA256(ih + p1).digest()
         okm = HKDF(_ALGORITHM, 64, okm[:32], b"").derive(b"")
-        return first, second, ChaCha20Poly1305(okm[:32]), ChaCha20Poly1305(okm[32:])
+        return keys, okm
 
     return floor
