@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ..crypto.entropy import SYSTEM_ENTROPY, Entropy
 from ..errors import AlertCode, InvalidMessage, KeyAgreementFailed, LocalProtocolError
-from .functions import TAG_LENGTH, DHPublicKey, KeyPair, RemoteKey
+from .functions import DHPublicKey, KeyPair, RemoteKey
 from .names import DH_EE, DH_ES, DH_SE, DH_SS, KEM_KEY, PSK, SEND_E, SEND_S, MessagePlan, NoiseProtocol
 from .symmetric import SymmetricState
 
@@ -47,6 +47,7 @@ class HandshakeState:
         "_entropy",
         "_failed",
         "_kem_key",
+        "_plan",
         "_plans",
         "_psk_mode",
         "_psks",
@@ -88,6 +89,7 @@ class HandshakeState:
         self.index = 0
         """How many messages were processed."""
         self._plans = plan.messages
+        self._plan: MessagePlan | None = plan.messages[0]
         self._entropy = entropy
         self._failed = False
         self._psks = psks
@@ -143,7 +145,9 @@ class HandshakeState:
             LocalProtocolError: it is the peer's turn, the handshake is over or has failed, or the message would be too long.
             KeyAgreementFailed: a DH with a key of the peer leads to a known secret.
         """
-        plan = self._next(sends=True)
+        plan = self._plan
+        if plan is None or not plan.sends:
+            self._refuse("write")
         if plan.overhead + len(payload) > MAX_MESSAGE:
             raise LocalProtocolError(
                 f"a payload of {len(payload)} bytes; this message has room for {MAX_MESSAGE - plan.overhead}"
@@ -151,7 +155,7 @@ class HandshakeState:
         symmetric = self._symmetric
         parts: list[bytes] = []
         try:
-            for operation in plan.operations:
+            for operation, _ in plan.operations:
                 if operation == SEND_E:
                     parts.append(self._write_e())
                 elif operation == SEND_S:
@@ -166,7 +170,7 @@ class HandshakeState:
         except BaseException:
             self.forget()
             raise
-        self.index += 1
+        self._advance()
         return b"".join(parts)
 
     def read_message(self, message: bytes) -> bytes:
@@ -177,32 +181,33 @@ class HandshakeState:
             InvalidMessage: the message is too short or too long, or does not decrypt.
             KeyAgreementFailed: a key of the peer is not usable.
         """
-        plan = self._next(sends=False)
+        plan = self._plan
+        if plan is None or plan.sends:
+            self._refuse("read")
         symmetric = self._symmetric
         place = 0
         try:
             if not plan.overhead <= len(message) <= MAX_MESSAGE:
                 raise _wrong_length(plan, len(message))
-            for operation in plan.operations:
+            for operation, length in plan.operations:
+                end = place + length
                 if operation == SEND_E:
-                    place += self.protocol.dh.length
-                    self._read_e(message[place - self.protocol.dh.length : place])
+                    self._read_e(message[place:end])
                 elif operation == SEND_S:
-                    end = place + self.protocol.dh.length + (TAG_LENGTH if symmetric.cipher.has_key() else 0)
                     public = self._rs_public = symmetric.decrypt_and_hash(message[place:end])
                     self._rs = self._parse(public)
-                    place = end
                 elif operation <= DH_SS:
                     symmetric.mix_key(self._dh(operation))
                 elif operation == PSK:
                     self._mix_psk()
                 else:
-                    place = self._read_kem(operation, message, place)
+                    self._read_kem(operation, message[place:end])
+                place = end
             payload = symmetric.decrypt_and_hash(message[place:])
         except BaseException:
             self.forget()
             raise
-        self.index += 1
+        self._advance()
         return payload
 
     def split(self) -> tuple[CipherState, CipherState]:
@@ -228,22 +233,24 @@ class HandshakeState:
     def forget(self) -> None:
         """Drop all keys: the handshake is over, or has failed."""
         self._failed = True
+        self._plan = None
         self._s = self._e = self._rs = self._re = self._kem_key = None
         self._psks = ()
         self._symmetric.forget()
 
     # -------------------------------------------------------------- tokens
 
-    def _next(self, *, sends: bool) -> MessagePlan:
+    def _advance(self) -> None:
+        self.index = index = self.index + 1
+        self._plan = self._plans[index] if index < len(self._plans) else None
+
+    def _refuse(self, what: str) -> NoReturn:
         if self._failed:
             raise LocalProtocolError("this handshake has failed, or was split: its keys are gone")
-        if self.index == len(self._plans):
+        if self._plan is None:
             raise LocalProtocolError("the handshake has no more messages: split() it")
-        plan = self._plans[self.index]
-        if plan.sends is not sends:
-            turn = "this side writes" if plan.sends else "the peer writes"
-            raise LocalProtocolError(f"out of turn: message {self.index} is one that {turn}")
-        return plan
+        turn = "read" if what == "write" else "write"
+        raise LocalProtocolError(f"out of turn: this side is to {turn} message {self.index}, not to {what} it")
 
     def _check_finished(self) -> None:
         if self._failed:
@@ -309,19 +316,13 @@ class HandshakeState:
         self._symmetric.mix_key(secret)
         return sent
 
-    def _read_kem(self, operation: int, message: bytes, place: int) -> int:
-        """The same on the other side; returns the place in the message after it."""
-        kem = self.protocol.kem
-        if kem is None:
-            _no_kem()
-        length = kem.key_length if operation == KEM_KEY else kem.ciphertext_length
-        end = place + length + (TAG_LENGTH if self._symmetric.cipher.has_key() else 0)
-        received = self._symmetric.decrypt_and_hash(message[place:end])
+    def _read_kem(self, operation: int, sent: bytes) -> None:
+        """The same on the other side."""
+        received = self._symmetric.decrypt_and_hash(sent)
         if operation == KEM_KEY:
             self._kem_key = received
         else:
             self._symmetric.mix_key(self._kem_key.decapsulate(received))
-        return end
 
 
 def _no_kem() -> NoReturn:

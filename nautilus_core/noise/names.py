@@ -60,14 +60,14 @@ class MessagePlan:
 
     Attributes:
         sends: whether this side writes it.
-        operations: its tokens, as numbers.
+        operations: its tokens, as numbers, each with the bytes that it takes in the message.
         tokens: the same as they are written.
         overhead: its length with an empty payload, in bytes.
         has_key: whether its payload is encrypted.
     """
 
     sends: bool
-    operations: tuple[int, ...]
+    operations: tuple[tuple[int, int], ...]
     tokens: tuple[str, ...]
     overhead: int
     has_key: bool
@@ -162,17 +162,16 @@ class NoiseProtocol:
         plans = []
         has_key = False
         for message in self.pattern.messages:
-            operations = []
-            overhead = 0
+            operations: list[tuple[int, int]] = []
             for token in message.tokens:
                 if token in DH_TOKENS:
-                    operations.append(_DH_OPERATIONS[keys_of(token, role)])
+                    operations.append((_DH_OPERATIONS[keys_of(token, role)], 0))
                     has_key = True
                     continue
-                operations.append(_OPERATIONS[token])
-                overhead += self._length(token) + (TAG_LENGTH if has_key and token in _ENCRYPTED else 0)
+                length = self._length(token) + (TAG_LENGTH if has_key and token in _ENCRYPTED else 0)
+                operations.append((_OPERATIONS[token], length))
                 has_key = has_key or token in ("psk", "ekem1") or (token == "e" and self.pattern.has_psk)  # noqa: S105
-            overhead += TAG_LENGTH if has_key else 0
+            overhead = sum(length for _, length in operations) + (TAG_LENGTH if has_key else 0)
             plans.append(MessagePlan(message.sender is role, tuple(operations), message.tokens, overhead, has_key))
         return tuple(plans)
 

@@ -39,6 +39,7 @@ class NoiseSettings:
         credential_type: of the peer's static key.
         pinned: `remote_static` as a public key, or None.
         sealed: of each message, whether its payload is encrypted.
+        known_static: what each role knows of the peer's static key beforehand, by the pattern.
         problems: why each role cannot be played; None where it can.
         judgements: when each role decides on its peer; None when the peer has no static key, or sends nothing.
     """
@@ -58,6 +59,7 @@ class NoiseSettings:
     pinned: PublicKey | None = field(init=False)
     sealed: tuple[bool, ...] = field(init=False)
     problems: Mapping[Role, str | None] = field(init=False)
+    known_static: Mapping[Role, RemoteKey | None] = field(init=False, repr=False)
     judgements: Mapping[Role, Judgement | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class NoiseSettings:
         object.__setattr__(self, "pinned", pinned)
         object.__setattr__(self, "sealed", tuple(plan.has_key for plan in self.protocol.plans[INITIATOR].messages))
         object.__setattr__(self, "judgements", {role: judgement(self.protocol, role) for role in Role})
+        plans, remote = self.protocol.plans, self.remote_static
+        object.__setattr__(self, "known_static", {role: remote if plans[role].needs[2] else None for role in Role})
         problems = {role: self._problem(role) for role in Role}
         if None not in problems.values():
             raise ValueError("; ".join(dict.fromkeys(filter(None, problems.values()))))
@@ -93,7 +97,7 @@ class NoiseSettings:
             prologue=self.prologue,
             s=self.static,
             e=self.ephemeral,
-            rs=self.remote_static if self.protocol.plans[role].needs[2] else None,
+            rs=self.known_static[role],
             re=self.remote_ephemeral,
             psks=self.psks,
             entropy=entropy,

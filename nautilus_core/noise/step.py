@@ -293,7 +293,7 @@ def message_types(settings: NoiseSettings) -> tuple[type[NoiseMessage], ...]:
     names = step_names(settings)
     types: list[type[NoiseMessage]] = []
     for index, (name, properties) in enumerate(zip(names, settings.protocol.properties, strict=True)):
-        attributes = {
+        attributes: dict[str, Any] = {
             "__slots__": (),
             "__module__": NoiseMessage.__module__,
             "name": name,
@@ -305,6 +305,8 @@ def message_types(settings: NoiseSettings) -> tuple[type[NoiseMessage], ...]:
             "settings": settings,
             "hook": settings.payloads.get(index),
         }
+        if index < len(names) - 1 and all(one is None or one.index != index for one in settings.judgements.values()):
+            attributes["commit"] = HandshakeStep.commit  # nothing to do
         types.append(type("NoiseMessage", (NoiseMessage,), attributes))
     return tuple(types)
 

@@ -198,7 +198,7 @@ class SymmetricState:
         okm = self._hkdf(self._ck, input_key_material)
         half = len(okm) >> 1
         self._ck = okm[:half]
-        self.cipher.initialize_key(okm[half : half + KEY_LENGTH])
+        self.cipher.initialize_key(okm[half:] if half == KEY_LENGTH else okm[half : half + KEY_LENGTH])
 
     def mix_hash(self, data: bytes) -> None:
         """MixHash: h = HASH(h || data)."""
