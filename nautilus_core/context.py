@@ -92,8 +92,12 @@ class Context:
         self._when_complete: list[Callable[[], None]] = []
         self._first_records = b""
 
+    def transcript_content(self) -> bytes:
+        """All messages so far, framed, as they enter the hash; `LocalProtocolError` once a hash is selected."""
+        return self._transcript.content()
+
     def select_hash(self, name: str) -> None:
-        """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
+        """Fix the transcript's hash, one of `HASHES`, in `commit`, once."""
         if not self.steps.editable:
             raise _only_in_commit("select_hash")
         if name not in HASHES:

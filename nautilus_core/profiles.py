@@ -30,6 +30,8 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegoti
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
+from .steps.noise_suite import PREFIX as NOISE_PREFIX
+from .steps.noise_suite import NoiseSuite
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
@@ -167,6 +169,9 @@ def nautilus(
     suites: Sequence[str] = DEFAULT_SUITES,
     target: str | None = None,
     extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
+    noise_static: object = None,
+    noise_remote_static: object = None,
+    noise_psks: Sequence[bytes] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> Profile:
     """The default handshake, `nautilus/1`: hybrid key agreement, both sides authenticated by signatures.
@@ -175,13 +180,18 @@ def nautilus(
         identity: how this side proves who it is, or `ANONYMOUS`.
         trust: whom it wants at the other end; see `nautilus_core.trust`.
         protocols: application protocol ids, in order of preference, each 1 to 64 bytes. Either both ends name some or none does.
-        suites: names of cipher suites, in order of preference; the initiator's first is its guess.
+        suites: names of cipher suites, in order of preference; the initiator's first is its guess. The name of a Noise
+            protocol is one too: then its messages stand for key agreement and authentications, and the peer is a static key.
         target: as initiator, whom it wants, at most 16,384 bytes in UTF-8. Sent in the clear; proves nothing.
         extensions: what this side says, by name; the responder answers those alone that the initiator offered.
+        noise_static: for suites that are Noise protocols, this side's static private key, an object or raw bytes.
+        noise_remote_static: likewise the peer's static public key, where the pattern must know it, or to pin it.
+        noise_psks: likewise the pre-shared keys of patterns that take some.
         limits: how much a peer may send.
 
     Raises:
-        ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello.
+        ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello; for a
+            Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody.
     """
     protocols, suites = tuple(protocols), tuple(suites)
     _check_names("protocol", protocols)
@@ -189,9 +199,14 @@ def nautilus(
     _check_names("extension", tuple(extensions))
     if not suites:
         raise ValueError("nautilus() needs at least one suite")
+    noise_suites = {
+        suite: NoiseSuite(suite, noise_static, noise_remote_static, tuple(noise_psks), trust)
+        for suite in suites
+        if suite.startswith(NOISE_PREFIX)
+    }
     for suite in suites:
-        if suite not in SUITES:
-            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}")
+        if suite not in SUITES and suite not in noise_suites:
+            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
     if TARGET in extensions:
         raise ValueError("the extension 'target' has an argument of its own: target=")
     if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
@@ -205,11 +220,11 @@ def nautilus(
     if said > room:
         raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
     extensions = MappingProxyType(dict(extensions))
-    guess = SUITES[suites[0]].group
+    guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
 
     def make_steps() -> list[AnyStep]:
         hello = HelloExchange(protocols, extensions, target)
-        negotiation = SuiteNegotiation(suites, identity, trust)
+        negotiation = SuiteNegotiation(suites, identity, trust, noise_suites)
         agreement = KeyAgreement(guess)
         return [
             NodeHello(hello),

@@ -137,6 +137,12 @@ class TranscriptHash:
         self.update = self._hash.update
         self._early.clear()
 
+    def content(self) -> bytes:
+        """Everything so far; `LocalProtocolError` once a hash is selected."""
+        if self._hash is not None:
+            raise LocalProtocolError("the transcript is a hash by now: its bytes are not kept")
+        return b"".join(self._early)
+
     def digest(self) -> bytes:
         """The hash of everything so far; `LocalProtocolError` before a hash is selected."""
         if self._hash is None:

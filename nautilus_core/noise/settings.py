@@ -25,10 +25,12 @@ class Judgement:
     Attributes:
         index: in the reading of which message.
         source: what proves the peer's static key by then; 0 when only its first transport message will.
+        anonymous: whether the peer has no static key.
     """
 
     index: int
     source: int
+    anonymous: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +38,13 @@ class NoiseSettings:
     """The arguments of `profiles.noise`, checked and parsed.
 
     Attributes:
+        roles: which it is for.
         credential_type: of the peer's static key.
         pinned: `remote_static` as a public key, or None.
         sealed: of each message, whether its payload is encrypted.
         known_static: what each role knows of the peer's static key beforehand, by the pattern.
         problems: why each role cannot be played; None where it can.
-        judgements: when each role decides on its peer; None when the peer has no static key, or sends nothing.
+        judgements: when each role decides on its peer; None when there is nothing to decide on.
     """
 
     protocol: NoiseProtocol
@@ -55,6 +58,7 @@ class NoiseSettings:
     trust: TrustPolicy | None
     rekey_after: int | None
     close_message: bool
+    roles: tuple[Role, ...] = tuple(Role)
     credential_type: str = field(init=False)
     pinned: PublicKey | None = field(init=False)
     sealed: tuple[bool, ...] = field(init=False)
@@ -68,12 +72,12 @@ class NoiseSettings:
         object.__setattr__(self, "credential_type", kind)
         object.__setattr__(self, "pinned", pinned)
         object.__setattr__(self, "sealed", tuple(plan.has_key for plan in self.protocol.plans[INITIATOR].messages))
-        object.__setattr__(self, "judgements", {role: judgement(self.protocol, role) for role in Role})
+        object.__setattr__(self, "judgements", {role: self._judgement(role) for role in Role})
         plans, remote = self.protocol.plans, self.remote_static
         object.__setattr__(self, "known_static", {role: remote if plans[role].needs[2] else None for role in Role})
-        problems = {role: self._problem(role) for role in Role}
+        problems = {role: self._problem(role) if role in self.roles else _OTHER_ROLE for role in Role}
         if None not in problems.values():
-            raise ValueError("; ".join(dict.fromkeys(filter(None, problems.values()))))
+            raise ValueError("; ".join(dict.fromkeys(problems[role] or "" for role in self.roles)))
         object.__setattr__(self, "problems", problems)
         for index, payload in self.payloads.items():
             if not 0 <= index < len(self.protocol.pattern.messages):
@@ -89,12 +93,12 @@ class NoiseSettings:
         if problem is not None:
             raise ValueError(problem)
 
-    def state(self, role: Role, entropy: Entropy) -> HandshakeState:
+    def state(self, role: Role, entropy: Entropy, prologue: bytes) -> HandshakeState:
         """A fresh `HandshakeState`."""
         return HandshakeState(
             self.protocol,
             role,
-            prologue=self.prologue,
+            prologue=prologue,
             s=self.static,
             e=self.ephemeral,
             rs=self.known_static[role],
@@ -102,6 +106,20 @@ class NoiseSettings:
             psks=self.psks,
             entropy=entropy,
         )
+
+    def _judgement(self, role: Role) -> Judgement | None:
+        """Where `role` decides on its peer: at the first message that proves the peer's static key, or at its last one."""
+        protocol = self.protocol
+        anonymous = not protocol.pattern.static_of(role.peer)
+        if anonymous and self.trust is None:
+            return None
+        last: int | None = None
+        for index, properties in enumerate(protocol.properties):
+            if properties.sender is role.peer:
+                if properties.source:
+                    return Judgement(index, properties.source, anonymous)
+                last = index
+        return None if last is None else Judgement(last, 0, anonymous)
 
     def _problem(self, role: Role) -> str | None:
         protocol = self.protocol
@@ -132,7 +150,7 @@ class NoiseSettings:
             return (
                 f"in {name} the {peer} has no static key: it authenticates nobody, but the trust policy wants somebody"
             )
-        if self.judgements[role] is None:
+        if not any(message.sender is role.peer for message in self.protocol.pattern.messages):
             return None if policy is None else f"in {name} the {peer} sends nothing: trust= has nothing to decide on"
         problem = None
         if policy is not None and self.credential_type not in policy.static_keys:
@@ -144,6 +162,8 @@ class NoiseSettings:
             )
         return problem
 
+
+_OTHER_ROLE: Final = "these keys are for the other role"
 
 _ARGUMENTS: Final = {
     "its static key (s)": "static=, its static key",
@@ -158,17 +178,3 @@ def _in_arguments(problem: str) -> str:
     for words, argument in _ARGUMENTS.items():
         problem = problem.replace(words, argument)
     return problem
-
-
-def judgement(protocol: NoiseProtocol, role: Role) -> Judgement | None:
-    """Where `role` decides on its peer: at the first message that proves the peer's static key, or at its last one."""
-    pattern = protocol.pattern
-    if not pattern.static_of(role.peer):
-        return None
-    last: int | None = None
-    for index, (message, properties) in enumerate(zip(pattern.messages, protocol.properties, strict=True)):
-        if message.sender is role.peer:
-            if properties.source:
-                return Judgement(index, properties.source)
-            last = index
-    return None if last is None else Judgement(last, 0)

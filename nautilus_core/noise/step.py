@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from ..datagrams import DatagramChannel
 from ..errors import AuthenticationFailed, LocalProtocolError
 from ..events import Question
-from ..identity.credentials import ANONYMOUS, ClaimedPeer, PublicKey, VerifiedPeer, verify_key_agreement
+from ..identity.credentials import (
+    ANONYMOUS,
+    Anonymous,
+    ClaimedPeer,
+    Peer,
+    PublicKey,
+    VerifiedPeer,
+    verify_key_agreement,
+)
 from ..role import Stage
 from ..session import Session
 from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing
@@ -68,15 +76,17 @@ class NoiseExchange:
 
     Attributes:
         peer: whom the trust policy has accepted.
+        judgement: the number of the message in which it decides; -1 for none.
     """
 
-    __slots__ = ("judgement", "peer", "settings", "state")
+    __slots__ = ("_prologue", "judgement", "peer", "settings", "state")
 
-    def __init__(self, settings: NoiseSettings) -> None:
+    def __init__(self, settings: NoiseSettings, prologue: bytes) -> None:
         self.settings = settings
+        self._prologue = prologue
         self.state: HandshakeState | None = None
         self.judgement = -1
-        self.peer: VerifiedPeer | ClaimedPeer | None = None
+        self.peer: Peer | ClaimedPeer | None = None
 
     def begin(self, context: Context) -> HandshakeState:
         """At the first message: now the role is known."""
@@ -84,15 +94,16 @@ class NoiseExchange:
         judgement = settings.judgements[context.role]
         if judgement is not None:
             self.judgement = judgement.index
-        self.state = settings.state(context.role, context.entropy)
+        self.state = settings.state(context.role, context.entropy, self._prologue)
         return self.state
 
     def judge(self, context: Context, state: HandshakeState, source: int) -> Reading:
-        """Decide on the peer, whose static key is known, and proved if `source` is 1 or 2."""
+        """Decide on the peer, whose static key is proved if `source` is 1 or 2."""
         settings = self.settings
         data = state.remote_static
         if data is None:
-            raise LocalProtocolError("a Noise peer to decide on, without a static key")
+            self.peer = ANONYMOUS
+            return None if settings.trust is None else settings.trust.authorize(ANONYMOUS, context)
         kind, policy, key = settings.credential_type, settings.trust, settings.pinned
         if key is not None and key.data != data:
             raise AuthenticationFailed(
@@ -109,7 +120,7 @@ class NoiseExchange:
     def admit(self, context: Context) -> None:
         """In the commit of the message in which the peer was accepted."""
         peer, policy = self.peer, self.settings.trust
-        if isinstance(peer, VerifiedPeer):
+        if isinstance(peer, (VerifiedPeer, Anonymous)):
             context.peer = peer
             if policy is not None:
                 context.when_complete(partial(policy.remember, peer, context))
@@ -313,7 +324,7 @@ def message_types(settings: NoiseSettings) -> tuple[type[NoiseMessage], ...]:
 
 def make_steps(settings: NoiseSettings, types: tuple[type[NoiseMessage], ...]) -> list[NoiseMessage]:
     """Fresh steps for one handshake."""
-    exchange = NoiseExchange(settings)
+    exchange = NoiseExchange(settings, settings.prologue)
     return [message(exchange) for message in types]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..channel import SecureChannel
 from ..crypto.key_schedule import KeySchedule
+from ..datagrams import DatagramChannel
 from ..errors import LocalProtocolError, SessionKeyDerivationFailed
 from ..limits import Limits
 from ..role import INITIATOR, Role, Stage
@@ -94,6 +95,9 @@ class SessionKeyDerivation(MessageStep[Finished]):
             writing, reading = secrets.traffic_key(role), secrets.traffic_key(role.peer)
             return SecureChannel(role, writing=writing, reading=reading, rejection=rejection, limits=limits)
 
+        def make_datagrams() -> DatagramChannel:
+            return DatagramChannel(writing=secrets.datagram_key(role), reading=secrets.datagram_key(role.peer))
+
         session = Session(
             role=role,
             peer=context.peer,
@@ -101,6 +105,7 @@ class SessionKeyDerivation(MessageStep[Finished]):
             suite=context.suite.name,
             exporter=secrets.export,
             channel_maker=make_channel,
+            datagram_maker=make_datagrams,
             extensions=context.extensions,
         )
         context.finish(session, first_records=first_records)
