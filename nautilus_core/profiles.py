@@ -172,6 +172,7 @@ def nautilus(
     noise_static: object = None,
     noise_remote_static: object = None,
     noise_psks: Sequence[bytes] = (),
+    datagrams: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Profile:
     """The default handshake, `nautilus/1`: hybrid key agreement, both sides authenticated by signatures.
@@ -187,6 +188,7 @@ def nautilus(
         noise_static: for suites that are Noise protocols, this side's static private key, an object or raw bytes.
         noise_remote_static: likewise the peer's static public key, where the pattern must know it, or to pin it.
         noise_psks: likewise the pre-shared keys of patterns that take some.
+        datagrams: whether `session.datagrams()` has keys, beside those of the channel.
         limits: how much a peer may send.
 
     Raises:
@@ -236,7 +238,7 @@ def nautilus(
             Authentication(RESPONDER, negotiation),
             SessionKeyDerivation(RESPONDER, limits),
             Authentication(INITIATOR, negotiation),
-            SessionKeyDerivation(INITIATOR, limits),
+            SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
     return Profile("nautilus/1", make_steps, NautilusStream, limits)

@@ -144,7 +144,8 @@ class Session:
     def datagrams(self) -> DatagramChannel:
         """Take the session's keys for datagrams, once, for a carrier that loses and reorders.
 
-        In `nautilus/1` they are keys of their own, beside those of the channel; plain Noise has one pair for either.
+        In `nautilus/1` they are keys of their own, beside those of the channel, made where the profile says `datagrams=True`;
+        plain Noise has one pair for either.
 
         Raises:
             LocalProtocolError: the second time, and for a session that has no such keys, or whose channel has them.

@@ -85,8 +85,11 @@ class KeySchedule:
         hmac = self._hmac
         return hmac(hmac(secret, self._constants.finished), transcript_hash)
 
-    def session_secrets(self, transcript_hash: bytes) -> SessionSecrets:
-        """Derive the session's secrets from the transcript through the last message, and forget the handshake's."""
+    def session_secrets(self, transcript_hash: bytes, *, datagrams: bool = False) -> SessionSecrets:
+        """Derive the session's secrets from the transcript through the last message, and forget the handshake's.
+
+        Those of datagrams only when they are wanted: the secret that all of them come from is kept nowhere.
+        """
         if not self._secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
         function, constants, hmac = self._suite.hash, self._constants, self._hmac
@@ -97,8 +100,8 @@ class KeySchedule:
             self._suite,
             initiator=hmac(master, constants.initiator_session + context),
             responder=hmac(master, constants.responder_session + context),
-            initiator_datagrams=hmac(master, constants.initiator_datagrams + context),
-            responder_datagrams=hmac(master, constants.responder_datagrams + context),
+            initiator_datagrams=hmac(master, constants.initiator_datagrams + context) if datagrams else b"",
+            responder_datagrams=hmac(master, constants.responder_datagrams + context) if datagrams else b"",
             exporter=hmac(master, constants.exporter + context),
         )
 

@@ -100,17 +100,21 @@ class _Walk:
             if token in self.done:
                 raise InvalidPattern("hfs", "a second KEM ciphertext", index, token)
             self.done.add(token)
-        self.check_encrypt(index, sender, token)
+        self.check_encrypt(index, sender, token, ("ee", "es" if sender is INITIATOR else "se"))
         self.has_key = self.has_key or token == "ekem1"  # noqa: S105
 
-    def check_encrypt(self, index: int | None, sender: Role, token: str | None) -> None:
-        """Rules 7.3.4 and 9.3, where `sender` encrypts: the public key `token`, or a payload (None)."""
+    def check_encrypt(self, index: int | None, sender: Role, token: str | None, enough: tuple[str, ...] = ()) -> None:
+        """Rules 7.3.4 and 9.3, where `sender` encrypts: the key or ciphertext `token`, or a payload (None).
+
+        For the KEM's parts any DH of `enough` makes the key a fresh one: so the draft has it in IK and KK, whose payloads then
+        keep the whole rule.
+        """
         if not self.has_key:
             return
         for dh in DH_TOKENS:
             own, theirs = keys_of(dh, sender)
             fresh = "e" + theirs if sender is INITIATOR else theirs + "e"
-            if dh in self.done and own == "s" and fresh not in self.done:
+            if dh in self.done and own == "s" and not self.done & {fresh, *enough}:
                 raise InvalidPattern(
                     "7.3.4", f"after {dh}, the {sender.value} must not encrypt unless there was {fresh}", index, token
                 )

@@ -67,6 +67,12 @@ class SuiteNegotiation:
         """Fix the suite."""
         self.selected = self.noise[name].suite if name in self.noise else SUITES[name]
 
+    def fits(self, schemes: Sequence[str], credential_types: Sequence[str]) -> bool:
+        """Whether the peer can verify this side's identity."""
+        identity = self.identity
+        scheme_fits = isinstance(identity, Anonymous) or identity.scheme in schemes
+        return scheme_fits and identity.credential_type in credential_types
+
     def check_suite(self, name: str, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
         """`check_identity`, unless the suite is a Noise protocol: that proves a static key, and not the identity."""
         if name not in self.noise:
@@ -144,21 +150,19 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
 
     def _choose(self, negotiation: SuiteNegotiation, offered: SuiteOffer) -> str:
         """The first of our suites in common; where our identity does not do, the first that is a Noise protocol."""
-        usable = negotiation.usable(RESPONDER)
-        common = [name for name in usable if name in offered.suites]
-        if not common:
+        usable, offers = negotiation.usable(RESPONDER), offered.suites
+        for selected in usable:
+            if selected in offers:
+                break
+        else:
             raise NegotiationFailed(
                 "no cipher suite in common",
                 expected=f"one of {listed(usable)}",
-                received=listed(offered.suites),
+                received=listed(offers),
             )
-        if len(common) > 1 and negotiation.noise:
-            identity = negotiation.identity
-            fits = identity.credential_type in offered.credential_types and (
-                isinstance(identity, Anonymous) or identity.scheme in offered.schemes
-            )
-            common = [name for name in common if fits or name in negotiation.noise] or common
-        return common[0]
+        if not negotiation.noise or negotiation.fits(offered.schemes, offered.credential_types):
+            return selected
+        return next((name for name in usable if name in offers and name in negotiation.noise), selected)
 
     def read(self, context: Context, message: SuiteSelection) -> None:
         """Check that the suite was offered, and that the responder can verify us."""
