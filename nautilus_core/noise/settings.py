@@ -25,7 +25,7 @@ class Judgement:
     Attributes:
         index: in the reading of which message.
         source: what proves the peer's static key by then; 0 when only its first transport message will.
-        anonymous: whether the peer has no static key.
+        anonymous: whether the peer has no static key, or never proves it.
     """
 
     index: int
@@ -59,12 +59,12 @@ class NoiseSettings:
     rekey_after: int | None
     close_message: bool
     roles: tuple[Role, ...] = tuple(Role)
-    credential_type: str = field(init=False)
-    pinned: PublicKey | None = field(init=False)
-    sealed: tuple[bool, ...] = field(init=False)
-    problems: Mapping[Role, str | None] = field(init=False)
+    credential_type: str = field(init=False, repr=False)
+    pinned: PublicKey | None = field(init=False, repr=False)
+    sealed: tuple[bool, ...] = field(init=False, repr=False)
+    problems: Mapping[Role, str | None] = field(init=False, repr=False)
     known_static: Mapping[Role, RemoteKey | None] = field(init=False, repr=False)
-    judgements: Mapping[Role, Judgement | None] = field(init=False)
+    judgements: Mapping[Role, Judgement | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         kind = f"noise-static-{self.protocol.dh.name}"
@@ -110,7 +110,7 @@ class NoiseSettings:
     def _judgement(self, role: Role) -> Judgement | None:
         """Where `role` decides on its peer: at the first message that proves the peer's static key, or at its last one."""
         protocol = self.protocol
-        anonymous = not protocol.pattern.static_of(role.peer)
+        anonymous = not self._proves(role.peer)
         if anonymous and self.trust is None:
             return None
         last: int | None = None
@@ -120,6 +120,11 @@ class NoiseSettings:
                     return Judgement(index, properties.source, anonymous)
                 last = index
         return None if last is None else Judgement(last, 0, anonymous)
+
+    def _proves(self, role: Role) -> bool:
+        """Whether `role` proves its static key, in the handshake or with its first transport message."""
+        rows = (*self.protocol.properties, *self.protocol.transport_properties)
+        return any(row.source for row in rows if row.sender is role)
 
     def _problem(self, role: Role) -> str | None:
         protocol = self.protocol
@@ -144,14 +149,15 @@ class NoiseSettings:
 
     def _problem_of_trust(self, role: Role) -> str | None:
         name, policy, peer = self.protocol.name, self.trust, role.peer.value
-        if not self.protocol.pattern.static_of(role.peer):
-            if policy is None or policy.anonymous:
-                return None
-            return (
-                f"in {name} the {peer} has no static key: it authenticates nobody, but the trust policy wants somebody"
-            )
         if not any(message.sender is role.peer for message in self.protocol.pattern.messages):
             return None if policy is None else f"in {name} the {peer} sends nothing: trust= has nothing to decide on"
+        if not self._proves(role.peer):
+            if policy is None or policy.anonymous:
+                return None
+            lacks = "never proves its" if self.protocol.pattern.static_of(role.peer) else "has no"
+            return (
+                f"in {name} the {peer} {lacks} static key: it authenticates nobody, but the trust policy wants somebody"
+            )
         problem = None
         if policy is not None and self.credential_type not in policy.static_keys:
             problem = f"the trust policy trusts no {self.credential_type} key, which is what the {peer} has in {name}"

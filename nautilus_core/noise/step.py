@@ -101,7 +101,8 @@ class NoiseExchange:
         """Decide on the peer, whose static key is proved if `source` is 1 or 2."""
         settings = self.settings
         data = state.remote_static
-        if data is None:
+        judgement = settings.judgements[context.role]
+        if data is None or judgement is None or judgement.anonymous:
             self.peer = ANONYMOUS
             return None if settings.trust is None else settings.trust.authorize(ANONYMOUS, context)
         kind, policy, key = settings.credential_type, settings.trust, settings.pinned

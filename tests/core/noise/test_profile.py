@@ -296,6 +296,20 @@ def test_somebody_who_claims_a_key_is_never_its_owner() -> None:
     assert bob.session.peer is ANONYMOUS
 
 
+def test_a_key_that_is_never_proved_is_nobodys() -> None:
+    """A pattern of one's own that sends a static key and does nothing with it."""
+    name, notation = f"Noise_Mine_{SUITE}", "-> e, s\n<- e, ee"
+    with pytest.raises(ValueError, match="the initiator never proves its static key: it authenticates nobody"):
+        Handshake(RESPONDER, profiles.noise(name, pattern=notation, trust=trust.anyone()))
+    responder = {"pattern": notation, "trust": trust.anyone(anonymous=True)}
+    ends = ran({"pattern": notation, "static": ALICE}, responder, name)
+    sender, receiver = ends.initiator.session.channel(), ends.responder.session.channel()
+    sender.send_data(b"x")
+    receiver.receive_data(sender.data_to_send())
+    assert receiver.next_event() == DataReceived((b"x",))
+    assert ends.responder.session.peer is ANONYMOUS
+
+
 def test_a_claim_can_be_refused_at_once() -> None:
     asked: list[Any] = []
 
