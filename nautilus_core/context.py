@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -70,7 +69,7 @@ class Context:
         steps: StepList,
         stream: HandshakeStream,
         transcript: TranscriptHash,
-        events: deque[Event],
+        events: list[Event],
         entropy: Entropy,
         wall_time: datetime | None,
     ) -> None:

@@ -7,7 +7,6 @@ raised. Nothing here knows a message, a key or a clock: steps, stream and key sc
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -130,7 +129,7 @@ class Handshake:
         self.deadline = deadline
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = _NEW
         self._turn: Role | None = None
@@ -195,13 +194,13 @@ class Handshake:
         """
         events = self._events
         if events:
-            return events.popleft()
+            return events.pop(0)
         if self._error is None:
             if self._state is _COMPLETED:
                 raise LocalProtocolError("the handshake is complete: go on with session.channel()")
             self._run()
             if events:
-                return events.popleft()
+                return events.pop(0)
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
         return PAUSED if self._state is _PAUSED else NEED_DATA

@@ -165,8 +165,9 @@ class NoiseChannel:
         if len(waiting) == 1 and self._rekey_after is None and self._writing is not None:
             data = waiting[0]
             if 0 < len(data) <= MAX_PAYLOAD:
-                sealed = self._writing.encrypt_with_ad(b"", data)
-                self._frames.append(len(sealed).to_bytes(2, "big") + sealed)
+                self._frames.append(
+                    (len(data) + TAG_LENGTH).to_bytes(2, "big") + self._writing.encrypt_with_ad(b"", data)
+                )
                 return
         payloads: list[Plaintext] = []
         for data in waiting:
@@ -287,8 +288,11 @@ class NoiseChannel:
         if reading is None:
             raise self._unexpected(0)
         try:
-            for part in _between_rekeys(reading, messages, self._rekey_after):
-                reading.decrypt_all(part, payloads)
+            if len(messages) == 1 and self._rekey_after is None:
+                payloads.append(reading.decrypt_with_ad(b"", messages[0]))
+            else:
+                for part in _between_rekeys(reading, messages, self._rekey_after):
+                    reading.decrypt_all(part, payloads)
         finally:
             if self._on_first is not None and reading.n:
                 self._heard(payloads)
