@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey, M
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey, X448PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..crypto.entropy import Entropy
-from ..crypto.hashing import BLAKE2B, BLAKE2S, SHA256, SHA512, HashFunction
+from ..crypto.hashing import BLAKE2B, BLAKE2S, SHA256, SHA512, HashFunction, Hkdf
 from ..errors import KeyAgreementFailed
 
 if TYPE_CHECKING:
@@ -132,8 +131,6 @@ CIPHER_FUNCTIONS: Final[Mapping[str, CipherFunctions]] = MappingProxyType(
 )
 """Sections 12.3 and 12.4: the nonce is little-endian in the one, big-endian in the other."""
 
-Hkdf: TypeAlias = Callable[[bytes, bytes], bytes]
-
 
 class HashFunctions:
     """Section 4.3.
@@ -142,7 +139,7 @@ class HashFunctions:
         name: as in a protocol name.
         length: HASHLEN, in bytes.
         new: a running hash that begins with the bytes given.
-        hkdf: two outputs of HKDF(chaining_key, input_key_material), one after the other.
+        hkdf: two outputs of HKDF(chaining_key, input_key_material).
         function: the same hash for what lies outside of Noise.
     """
 
@@ -153,16 +150,7 @@ class HashFunctions:
         self.function = function
         self.length = function.digest_size
         self.new: Callable[[bytes], _Hash] = function.new
-        self.hkdf = self._outputs(2)
-
-    def _outputs(self, count: int) -> Hkdf:
-        """HKDF with `count` outputs is RFC 5869's, with an empty info; one call costs less than its HMACs."""
-        algorithm, length = self.function.algorithm, count * self.length
-
-        def hkdf(chaining_key: bytes, input_key_material: bytes) -> bytes:
-            return HKDF(algorithm, length, chaining_key, b"").derive(input_key_material)
-
-        return hkdf
+        self.hkdf: Hkdf = function.hkdf
 
     def __repr__(self) -> str:
         return f"HashFunctions({self.name})"

@@ -195,10 +195,8 @@ class SymmetricState:
 
     def mix_key(self, input_key_material: bytes) -> None:
         """MixKey: a new `ck` and a new `k`."""
-        okm = self._hkdf(self._ck, input_key_material)
-        half = len(okm) >> 1
-        self._ck = okm[:half]
-        self.cipher.initialize_key(okm[half:] if half == KEY_LENGTH else okm[half : half + KEY_LENGTH])
+        self._ck, key = self._hkdf(self._ck, input_key_material)
+        self.cipher.initialize_key(key[:KEY_LENGTH])
 
     def mix_hash(self, data: bytes) -> None:
         """MixHash: h = HASH(h || data)."""
@@ -228,10 +226,9 @@ class SymmetricState:
 
     def split_keys(self) -> tuple[bytes, bytes]:
         """The two 32-byte keys of Split, for a key schedule of another protocol; `ck` is forgotten."""
-        okm = self._hkdf(self._ck, b"")
-        half = len(okm) >> 1
+        first, second = self._hkdf(self._ck, b"")
         self.forget()
-        return okm[:KEY_LENGTH], okm[half : half + KEY_LENGTH]
+        return first[:KEY_LENGTH], second[:KEY_LENGTH]
 
     def split(self) -> tuple[CipherState, CipherState]:
         """Split: the `CipherState` of whoever sent the first message, and the other one."""

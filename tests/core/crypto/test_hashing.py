@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +56,13 @@ def test_hmac_is_that_of_rfc_4231() -> None:
     assert SHA384.hmac(key, b"Hi There").hex() == (
         "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"
     )
+
+
+@given(functions, st.binary(min_size=64, max_size=64), st.binary(max_size=300))
+def test_hkdf_equals_that_of_cryptography(function: HashFunction, salt: bytes, material: bytes) -> None:
+    size = function.digest_size
+    expected = HKDF(FOREIGN[function.name], 2 * size, salt[:size], b"").derive(material)
+    assert function.hkdf(salt[:size], material) == (expected[:size], expected[size:])
 
 
 @given(functions, st.binary(max_size=64), st.binary(max_size=300))
