@@ -241,6 +241,7 @@ class HandshakeState:
     # -------------------------------------------------------------- tokens
 
     def _advance(self) -> None:
+        self._symmetric.cipher.rest()
         self.index = index = self.index + 1
         self._plan = self._plans[index] if index < len(self._plans) else None
 

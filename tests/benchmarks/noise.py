@@ -193,6 +193,7 @@ def memory(count: int = 2000) -> tuple[float, float]:
 
 def measure(rounds: int) -> dict[str, Any]:
     """Run all cases."""
+    objects, by_system = memory()  # first, before there is freed memory to use again
     results: dict[str, Any] = {}
     floors = {"XX": xx_floor(ALICE, BOB), "IK": ik_floor(ALICE, BOB), "NN": nn_floor()}
     for pattern, floor in floors.items():
@@ -217,8 +218,7 @@ def measure(rounds: int) -> dict[str, Any]:
     for size in SIZES:
         for name, times in transport(size, max(rounds // 4, 20)).items():
             results[f"{size}_{name}_us"] = statistics.median(times)
-    results["KiB_per_pair"], results["KiB_per_pair_resident"] = memory()
-    return results
+    return results | {"KiB_per_pair": objects, "KiB_per_pair_resident": by_system}
 
 
 def table(results: dict[str, Any]) -> str:

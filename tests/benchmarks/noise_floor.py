@@ -1,7 +1,8 @@
 """The floor for Noise: the calls into `cryptography` and `hashlib` that a handshake needs, written straight-line.
 
 XX, IK and NN with 25519, ChaChaPoly and SHA256, both sides, with the fastest call for each primitive, real sizes and real
-values: each handshake ends with the same transport keys on both sides. No tokens, no objects of ours, no checks.
+values: each handshake ends with the same transport keys on both sides. No tokens, no objects of ours, no checks. HKDF is one call
+of `cryptography`; ours is made of six hash calls and costs a little less, which the ratios contain.
 """
 
 from __future__ import annotations
