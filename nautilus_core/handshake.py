@@ -373,7 +373,7 @@ class Handshake:
             "the stream ended in the middle of the handshake",
             expected="the peer's message",
             received=f"{left} bytes of it" if left else "the end of the stream",
-            hint="the peer crashed, refused us without a word, or is no nautilus/1 peer",
+            hint="the peer crashed, refused us without a word, or speaks another protocol",
         )
 
     def _fail(self, error: Exception, retry_after: int | None = None) -> None:

@@ -241,7 +241,14 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    return Profile("nautilus/1", make_steps, NautilusStream, limits)
+    def check(role: Role) -> None:
+        negotiation = SuiteNegotiation(suites, identity, trust, noise_suites)
+        if not negotiation.usable(role):
+            reasons = [noise_suites[suite].problems[role] for suite in suites if suite in noise_suites]
+            why = "; ".join(reasons) or "the trust policy trusts no signatures"
+            raise ValueError(f"none of the suites can be used as {role.value}: {why}")
+
+    return Profile("nautilus/1", make_steps, NautilusStream, limits, check if noise_suites else None)
 
 
 def noise(

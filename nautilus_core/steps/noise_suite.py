@@ -46,6 +46,11 @@ class NoiseSuite:
         psks: the pre-shared keys.
         trust: decides on the peer.
 
+    Attributes:
+        suite: what the key schedule and the records take from it.
+        settings: for each role that this side can play with it.
+        problems: why not, for the others.
+
     Raises:
         ValueError: the protocol does not fit, or nobody can play it with these keys and this policy; says why.
     """
@@ -57,6 +62,7 @@ class NoiseSuite:
     trust: TrustPolicy
     suite: CipherSuite = field(init=False)
     settings: Mapping[Role, NoiseSettings] = field(init=False, repr=False)
+    problems: Mapping[Role, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         protocol = NoiseProtocol.parse(self.name)
@@ -66,15 +72,17 @@ class NoiseSuite:
             None if self.remote_static is None else protocol.dh.remote_key(self.remote_static, "noise_remote_static")
         )
         settings: dict[Role, NoiseSettings] = {}
-        problems: list[str] = []
+        problems: dict[Role, str] = {}
         for role in Role:
             try:
                 settings[role] = self._settings(protocol, role, static, remote)
             except ValueError as error:
-                problems.append(str(error).replace(" static=", " noise_static=").replace(" remote_", " noise_remote_"))
+                problem = str(error).replace(" static=", " noise_static=").replace(" remote_", " noise_remote_")
+                problems[role] = problem
         if not settings:
-            raise ValueError("; ".join(problems))
+            raise ValueError("; ".join(dict.fromkeys(problems.values())))
         object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "problems", problems)
         suite = make_suite(self.name, "", _AEADS[protocol.cipher.name], protocol.hash.function)
         object.__setattr__(self, "suite", suite)
 

@@ -252,6 +252,10 @@ def test_a_pattern_that_authenticates_nobody_is_never_selected_where_the_policy_
         dialer: dict[str, Any] = {"trust": trust.anyone(anonymous=True)}
         ends = Pair(side(INITIATOR, [name], **dialer), side(RESPONDER, [SIGNED], **listener), close=False).run()
     else:
+        with pytest.raises(
+            ValueError, match=f"none of the suites can be used as responder: in {name} the initiator has no"
+        ):
+            Handshake(RESPONDER, side(RESPONDER, [name], **keys))
         ends = ran([name], [name, SIGNED], initiator=keys, responder=keys)
     assert isinstance(ends.responder.error, NegotiationFailed)
     assert "no cipher suite in common" in str(ends.responder.error)
