@@ -209,18 +209,7 @@ def nautilus(
     for suite in suites:
         if suite not in SUITES and suite not in noise_suites:
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
-    if TARGET in extensions:
-        raise ValueError("the extension 'target' has an argument of its own: target=")
-    if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
-        raise ValueError("target has 1 to 16,384 bytes")
-    if len(protocols) > _MOST_PROTOCOLS or len(extensions) > _MOST_EXTENSIONS:
-        raise ValueError(f"at most {_MOST_PROTOCOLS} protocols and {_MOST_EXTENSIONS} extensions fit a hello")
-    if any(len(value) > MAX_EXTENSION_BYTES for value in extensions.values()):
-        raise ValueError(f"an extension says at most {MAX_EXTENSION_BYTES} bytes")
-    said = sum(len(name.encode()) + len(value) for name, value in extensions.items()) + len((target or "").encode())
-    room = max(limits.message // 2, limits.message - 16_384)
-    if said > room:
-        raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
+    _check_hello(protocols, extensions, target, limits)
     extensions = MappingProxyType(dict(extensions))
     guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
 
@@ -241,14 +230,8 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    def check(role: Role) -> None:
-        negotiation = SuiteNegotiation(suites, identity, trust, noise_suites)
-        if not negotiation.usable(role):
-            reasons = [noise_suites[suite].problems[role] for suite in suites if suite in noise_suites]
-            why = "; ".join(reasons) or "the trust policy trusts no signatures"
-            raise ValueError(f"none of the suites can be used as {role.value}: {why}")
-
-    return Profile("nautilus/1", make_steps, NautilusStream, limits, check if noise_suites else None)
+    check = partial(_check_role, suites, trust, noise_suites) if noise_suites or not trust.schemes else None
+    return Profile("nautilus/1", make_steps, NautilusStream, limits, check)
 
 
 def noise(
@@ -309,6 +292,32 @@ def noise(
     )
     types = message_types(settings)
     return Profile(name, partial(make_noise_steps, settings, types), LengthPrefixedStream, limits, settings.check)
+
+
+def _check_role(suites: Sequence[str], trust: TrustPolicy, noise_suites: Mapping[str, NoiseSuite], role: Role) -> None:
+    """Raise `ValueError` where `role` could offer, or select, no suite at all."""
+    if len(noise_suites) < len(suites) and (trust.schemes or trust.anonymous):
+        return
+    if any(suite.usable(role) for suite in noise_suites.values()):
+        return
+    why = "; ".join(suite.problems[role] for suite in noise_suites.values()) or "the trust policy trusts no signatures"
+    raise ValueError(f"none of the suites can be used as {role.value}: {why}")
+
+
+def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], target: str | None, limits: Limits) -> None:
+    """Raise `ValueError` for more than fits a hello."""
+    if TARGET in extensions:
+        raise ValueError("the extension 'target' has an argument of its own: target=")
+    if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
+        raise ValueError("target has 1 to 16,384 bytes")
+    if len(protocols) > _MOST_PROTOCOLS or len(extensions) > _MOST_EXTENSIONS:
+        raise ValueError(f"at most {_MOST_PROTOCOLS} protocols and {_MOST_EXTENSIONS} extensions fit a hello")
+    if any(len(value) > MAX_EXTENSION_BYTES for value in extensions.values()):
+        raise ValueError(f"an extension says at most {MAX_EXTENSION_BYTES} bytes")
+    said = sum(len(name.encode()) + len(value) for name, value in extensions.items()) + len((target or "").encode())
+    room = max(limits.message // 2, limits.message - 16_384)
+    if said > room:
+        raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

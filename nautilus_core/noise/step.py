@@ -20,7 +20,7 @@ from ..identity.credentials import (
 )
 from ..role import Stage
 from ..session import Session
-from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing
+from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing, raw_bytes
 from .channel import NoiseChannel
 from .handshake_state import HandshakeState
 from .properties import Properties
@@ -46,12 +46,20 @@ class NoiseView:
         properties: what its payload is worth (section 7.7).
         handshake_hash: through the message before this one, the same on both sides.
         static: this side's static public key, or None.
-        remote_static: the peer's, as far as it is known; `context.peer` says whether it is verified.
+        remote_static: the peer's, as far as it is known.
+        peer: whom the trust policy has accepted by now; None before. Only a `VerifiedPeer` has proved its key.
     """
 
-    __slots__ = ("context", "handshake_hash", "index", "properties", "remote_static", "static")
+    __slots__ = ("context", "handshake_hash", "index", "peer", "properties", "remote_static", "static")
 
-    def __init__(self, context: Context, step: NoiseMessage, state: HandshakeState, handshake_hash: bytes) -> None:
+    def __init__(
+        self,
+        context: Context,
+        step: NoiseMessage,
+        state: HandshakeState,
+        handshake_hash: bytes,
+        peer: Peer | ClaimedPeer | None,
+    ) -> None:
         static = step.settings.static
         self.context = context
         self.index = step.index
@@ -59,6 +67,7 @@ class NoiseView:
         self.handshake_hash = handshake_hash
         self.static = None if static is None else static.public
         self.remote_static = state.remote_static
+        self.peer = peer
 
 
 class PayloadHook(Protocol):
@@ -172,10 +181,10 @@ class NoiseMessage(HandshakeStep[bytes]):
             return state.write_message()
         if isinstance(hook, bytes):
             return state.write_message(hook)
-        payload = hook.write(NoiseView(context, self, state, state.handshake_hash))
-        if isinstance(payload, bytes):
-            return state.write_message(payload)
-        return _write_when_answered(state, payload)
+        payload = hook.write(NoiseView(context, self, state, state.handshake_hash, exchange.peer))
+        if isinstance(payload, Generator):
+            return _write_when_answered(state, self, payload)
+        return state.write_message(raw_bytes(self, payload))
 
     def read(self, context: Context, message: bytes) -> Reading:
         """ReadMessage; then the trust policy decides where the peer's static key is proved; then the hook."""
@@ -190,7 +199,7 @@ class NoiseMessage(HandshakeStep[bytes]):
             if payload:
                 context.publish(payload)
             return deciding
-        view = NoiseView(context, self, state, before)
+        view = NoiseView(context, self, state, before, exchange.peer)
         if deciding is None:
             return hook.read(view, payload)
         return _read_when_decided(deciding, hook, view, payload)
@@ -209,10 +218,10 @@ class NoiseMessage(HandshakeStep[bytes]):
 
 
 def _write_when_answered(
-    state: HandshakeState, payload: Generator[Question[Any], Any, bytes]
+    state: HandshakeState, step: NoiseMessage, payload: Generator[Question[Any], Any, bytes]
 ) -> Generator[Question[Any], Any, bytes]:
     answered = yield from payload
-    return state.write_message(answered)
+    return state.write_message(raw_bytes(step, answered))
 
 
 def _read_when_decided(deciding: Answering, hook: PayloadHook, view: NoiseView, payload: bytes) -> Answering:
@@ -268,6 +277,7 @@ class _Transport:
         self.on_first: Callable[[], None] | None = None
 
     def channel(self, stream: HandshakeStream) -> NoiseChannel:
+        """For the session, which feeds it what the stream has left."""
         settings, (writing, reading, on_first) = self._settings, self._take()
         return NoiseChannel(
             writing=writing,
@@ -278,6 +288,7 @@ class _Transport:
         )
 
     def datagrams(self) -> DatagramChannel:
+        """For the session."""
         writing, reading, on_first = self._take()
         return DatagramChannel(writing=writing, reading=reading, on_first=on_first)
 

@@ -434,6 +434,17 @@ def test_hooks_ask_questions() -> None:
     assert kinds == [b"writing", "peer", b"7", b"writing", "peer", b"7"]
 
 
+def test_a_hook_that_gives_no_bytes_is_misuse() -> None:
+    class Wrong(Hook):
+        def write(self, noise: NoiseView) -> Any:
+            return "text" if noise.peer is None else None
+
+    arguments = {"trust": trust.anyone(), "payloads": {0: Wrong()}}
+    ends = ran({"static": ALICE, **arguments}, {"static": BOB, "trust": trust.anyone()})
+    assert isinstance(ends.initiator.error, LocalProtocolError)
+    assert "step '-> e' must write bytes, not str" in str(ends.initiator.error)
+
+
 def test_a_hook_refuses() -> None:
     class Refusing(Hook):
         def read(self, noise: NoiseView, payload: bytes) -> None:
