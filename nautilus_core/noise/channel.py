@@ -24,6 +24,7 @@ MAX_EMPTY: Final = 16
 """How many empty messages may follow each other."""
 
 _PREFIX: Final = 2
+_EMPTY_SIZE: Final = _PREFIX + TAG_LENGTH
 _COPIED: Final = 4096
 """Up to this many bytes a copy costs less than a `memoryview`."""
 
@@ -155,20 +156,19 @@ class NoiseChannel:
 
     def data_to_send(self) -> bytes | bytearray:
         """Take all bytes that wait to be sent; `b""` when there are none, and after a failure."""
-        if self._waiting:
-            self._seal_waiting()
+        waiting, writing = self._waiting, self._writing
+        if waiting:
+            data = waiting[0]
+            if len(waiting) == 1 and 0 < len(data) <= MAX_PAYLOAD and self._rekey_after is None and writing is not None:
+                waiting.clear()  # the common case: one message
+                self._frames.append((len(data) + TAG_LENGTH).to_bytes(2, "big") + writing.encrypt_with_ad(b"", data))
+            else:
+                self._seal_waiting()
         frames, self._frames = self._frames, []
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _seal_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if len(waiting) == 1 and self._rekey_after is None and self._writing is not None:
-            data = waiting[0]
-            if 0 < len(data) <= MAX_PAYLOAD:
-                self._frames.append(
-                    (len(data) + TAG_LENGTH).to_bytes(2, "big") + self._writing.encrypt_with_ad(b"", data)
-                )
-                return
         payloads: list[Plaintext] = []
         for data in waiting:
             if len(data) <= MAX_PAYLOAD:
@@ -245,6 +245,10 @@ class NoiseChannel:
         """The ciphertexts that are there whole, up to a length that is none."""
         received = self._received
         data, start = received.data, received.position
+        size = len(data) - start
+        if size > _EMPTY_SIZE and size == _PREFIX + (data[start] << 8 | data[start + 1]) and self._reading is not None:
+            received.position = start + size  # the common case: one message, and nothing else
+            return [data[start + _PREFIX :] if size <= _COPIED else memoryview(data)[start + _PREFIX :]]
         messages: list[Plaintext] = []
         while True:
             if len(data) - start < _PREFIX:
@@ -287,12 +291,17 @@ class NoiseChannel:
         reading = self._reading
         if reading is None:
             raise self._unexpected(0)
-        try:
-            if len(messages) == 1 and self._rekey_after is None:
-                payloads.append(reading.decrypt_with_ad(b"", messages[0]))
+        if len(messages) == 1 and self._rekey_after is None and self._on_first is None:
+            payload = reading.decrypt_with_ad(b"", messages[0])
+            payloads.append(payload)
+            if payload:
+                self._empty = 0
             else:
-                for part in _between_rekeys(reading, messages, self._rekey_after):
-                    reading.decrypt_all(part, payloads)
+                self._count_empty(payloads)
+            return
+        try:
+            for part in _between_rekeys(reading, messages, self._rekey_after):
+                reading.decrypt_all(part, payloads)
         finally:
             if self._on_first is not None and reading.n:
                 self._heard(payloads)
