@@ -137,7 +137,7 @@ def _handshake(data: bytes) -> None:
 def _datagrams(data: bytes) -> None:
     """Datagrams of a 1-byte length; those that open must have a new number."""
     functions = CIPHER_FUNCTIONS["ChaChaPoly"]
-    channel = DatagramChannel(writing=None, reading=CipherState(functions, bytes(32)), window=8)
+    channel = DatagramChannel(writing=None, reading=CipherState(functions, bytes(32)).numbered(), window=8)
     opened: set[bytes] = set()
     while data:
         length, datagram, data = data[0], data[1 : 1 + data[0]], data[1 + data[0] :]
@@ -195,7 +195,9 @@ def seeds() -> dict[str, bytes]:
             with _insecure():
                 made[f"insecure-{number}-{role.value}"] = b"\x03" + options + _recorded(number, role)
     with _insecure():
-        sender = DatagramChannel(writing=CipherState(CIPHER_FUNCTIONS["ChaChaPoly"], bytes(32)), reading=None)
+        sender = DatagramChannel(
+            writing=CipherState(CIPHER_FUNCTIONS["ChaChaPoly"], bytes(32)).numbered(), reading=None
+        )
         sent = [sender.seal(b"%d" % number) for number in range(12)]
     order = (0, 3, 1, 2, 2, 11, 4, 10, 3)
     made["datagrams"] = b"\x04" + b"".join(bytes((len(sent[number]),)) + sent[number] for number in order)

@@ -290,7 +290,11 @@ class _Transport:
     def datagrams(self) -> DatagramChannel:
         """For the session."""
         writing, reading, on_first = self._take()
-        return DatagramChannel(writing=writing, reading=reading, on_first=on_first)
+        return DatagramChannel(
+            writing=None if writing is None else writing.numbered(),
+            reading=None if reading is None else reading.numbered(),
+            on_first=on_first,
+        )
 
     def _take(self) -> tuple[CipherState | None, CipherState | None, Callable[[], None] | None]:
         taken = self.writing, self.reading, self.on_first

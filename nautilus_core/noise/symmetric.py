@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -33,23 +33,28 @@ class CipherState:
         key: 32 bytes, or None for a state that does not encrypt yet.
     """
 
-    __slots__ = ("_cipher", "_functions", "_key", "_pack", "n")
+    __slots__ = ("_cipher", "_functions", "_key", "_n", "_pack")
 
     def __init__(self, functions: CipherFunctions, key: bytes | None = None) -> None:
         self._functions = functions
         self._pack = functions.pack
         self._key = key
         self._cipher: ChaCha20Poly1305 | AESGCM | None = None
-        self.n = 0
+        self._n = 0
 
     def __repr__(self) -> str:
         return f"CipherState({self._functions.name}, n={self.n})"
+
+    @property
+    def n(self) -> int:
+        """The next nonce."""
+        return self._n
 
     def initialize_key(self, key: bytes) -> None:
         """InitializeKey: sets `k` (32 bytes), and `n` to zero."""
         self._key = key
         self._cipher = None
-        self.n = 0
+        self._n = 0
 
     def has_key(self) -> bool:
         """HasKey: whether `k` is not empty."""
@@ -66,10 +71,10 @@ class CipherState:
             if self._key is None:
                 return bytes(plaintext)
             cipher = self._cipher = self._functions.new(self._key)
-        n = self.n
+        n = self._n
         if n >= MAX_NONCE:
             _used_up()
-        self.n = n + 1
+        self._n = n + 1
         return cipher.encrypt(self._pack(n), plaintext, ad)
 
     def decrypt_with_ad(self, ad: bytes, ciphertext: Plaintext) -> bytes:
@@ -83,14 +88,14 @@ class CipherState:
             if self._key is None:
                 return bytes(ciphertext)
             cipher = self._cipher = self._functions.new(self._key)
-        n = self.n
+        n = self._n
         if n >= MAX_NONCE:
             raise _peer_used_up()
         try:
             plaintext = cipher.decrypt(self._pack(n), ciphertext, ad)
         except (InvalidTag, ValueError) as error:
             raise does_not_decrypt(n) from error
-        self.n = n + 1
+        self._n = n + 1
         return plaintext
 
     def encrypt_all(self, plaintexts: Sequence[Plaintext]) -> list[bytes]:
@@ -98,22 +103,22 @@ class CipherState:
 
         None of them is encrypted when there are not nonces for all.
         """
-        n, count = self.n, len(plaintexts)
+        n, count = self._n, len(plaintexts)
         if n + count > MAX_NONCE:
             _used_up()
-        self.n = n + count
+        self._n = n + count
         return list(map(self._aead().encrypt, map(self._pack, range(n, n + count)), plaintexts, repeat(None)))
 
     def decrypt_all(self, ciphertexts: Sequence[Plaintext], plaintexts: list[bytes]) -> None:
         """DecryptWithAd for many, appended to `plaintexts`: up to the first that does not decrypt, which raises."""
-        n, before = self.n, len(plaintexts)
+        n, before = self._n, len(plaintexts)
         nonces = map(self._pack, range(n, min(n + len(ciphertexts), MAX_NONCE)))
         try:
             self._extend(plaintexts, map(self._aead().decrypt, nonces, ciphertexts, repeat(None)))
         except (InvalidTag, ValueError) as error:
             raise does_not_decrypt(n + len(plaintexts) - before) from error
         finally:
-            self.n = n + len(plaintexts) - before
+            self._n = n + len(plaintexts) - before
         if len(plaintexts) - before < len(ciphertexts):
             raise _peer_used_up()
 
@@ -123,23 +128,23 @@ class CipherState:
             plaintexts.append(plaintext)  # noqa: PERF402  # what was decrypted before an error is kept
 
     def _aead(self) -> ChaCha20Poly1305 | AESGCM:
-        """The AEAD of `k`, for messages that carry their nonces."""
         if self._key is None:
             raise LocalProtocolError("a CipherState without a key")
         if self._cipher is None:
             self._cipher = self._functions.new(self._key)
         return self._cipher
 
-    def seal_at(self, n: int, plaintext: bytes) -> bytes:
-        """Encrypt under the nonce `n`, which the caller counts; for datagrams alone."""
-        return self._aead().encrypt(self._pack(n), plaintext, None)
+    def numbered(self) -> NumberedCipher:
+        """Give the key away for messages that carry their nonces; this state has none afterwards.
 
-    def open_at(self, n: int, ciphertext: bytes) -> bytes:
-        """Decrypt what was encrypted under the nonce `n`; raises `InvalidMessage`. For datagrams alone."""
-        try:
-            return self._aead().decrypt(self._pack(n), ciphertext, None)
-        except (InvalidTag, ValueError) as error:
-            raise does_not_decrypt(n) from error
+        Raises:
+            LocalProtocolError: it has encrypted or decrypted something, whose nonces would come again.
+        """
+        if self._n:
+            raise LocalProtocolError("this key has been used: its nonces would come again")
+        numbered = NumberedCipher(self._aead(), self._pack)
+        self.forget()
+        return numbered
 
     def rekey(self) -> None:
         """Rekey (sections 4.2 and 11.3): sets `k` to REKEY(k); `n` goes on. Both ends must do it at the same message."""
@@ -175,6 +180,27 @@ def does_not_decrypt(n: int) -> InvalidMessage:
         hint="it was altered on the way, or the two ends differ in a key, a psk, the prologue or the protocol name",
         alert=AlertCode.BAD_RECORD_MAC,
     )
+
+
+class NumberedCipher:
+    """The cipher of datagrams, which come in any order: its caller counts the nonces (section 11.4). `numbered` makes it."""
+
+    __slots__ = ("_cipher", "_pack")
+
+    def __init__(self, cipher: ChaCha20Poly1305 | AESGCM, pack: Callable[[int], bytes]) -> None:
+        self._cipher = cipher
+        self._pack = pack
+
+    def seal_at(self, n: int, plaintext: bytes) -> bytes:
+        """Encrypt under the nonce `n`."""
+        return self._cipher.encrypt(self._pack(n), plaintext, None)
+
+    def open_at(self, n: int, ciphertext: bytes) -> bytes:
+        """Decrypt what was encrypted under the nonce `n`; raises `InvalidMessage`."""
+        try:
+            return self._cipher.decrypt(self._pack(n), ciphertext, None)
+        except (InvalidTag, ValueError) as error:
+            raise does_not_decrypt(n) from error
 
 
 class SymmetricState:

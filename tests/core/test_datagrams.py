@@ -45,7 +45,7 @@ def test_a_datagram_is_a_nonce_and_a_ciphertext() -> None:
 def test_noise_keys_have_their_nonce_on_the_wire_too() -> None:
     for name, order in (("ChaChaPoly", "little"), ("AESGCM", "big")):
         functions = CIPHER_FUNCTIONS[name]
-        one = DatagramChannel(writing=CipherState(functions, bytes(32)), reading=None)
+        one = DatagramChannel(writing=CipherState(functions, bytes(32)).numbered(), reading=None)
         one.seal(b"first")
         datagram = one.seal(b"second")
         nonce = bytes(4) + (1).to_bytes(8, order)  # type: ignore[arg-type]  # a literal

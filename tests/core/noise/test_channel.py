@@ -45,7 +45,7 @@ def ends(**options: Any) -> tuple[NoiseChannel, NoiseChannel]:
 def frame(number: int, payload: bytes, state: CipherState | None = None) -> bytes:
     """A message of the first end."""
     state = state or cipher(0)
-    state.n = number
+    state._n = number
     sealed = state.encrypt_with_ad(b"", payload)
     return len(sealed).to_bytes(2, "big") + sealed
 

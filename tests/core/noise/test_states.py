@@ -21,7 +21,7 @@ LAST = 2**64 - 1
 def state(name: str = "ChaChaPoly", n: int = 0) -> CipherState:
     """A state whose next nonce is `n`."""
     made = CipherState(CIPHER_FUNCTIONS[name], KEY)
-    made.n = n
+    made._n = n
     return made
 
 
@@ -114,7 +114,7 @@ def test_rekey_is_the_specifications(name: str) -> None:
     receiver.decrypt_with_ad(b"", sender.encrypt_with_ad(b"", b"before"))
     sender.rekey()
     fresh = CipherState(CIPHER_FUNCTIONS[name], by_hand(name, LAST, bytes(32), b"")[:32])
-    fresh.n = 1
+    fresh._n = 1
     sealed = sender.encrypt_with_ad(b"", b"after")
     assert sealed == fresh.encrypt_with_ad(b"", b"after")
     assert sender.n == 2
@@ -122,6 +122,18 @@ def test_rekey_is_the_specifications(name: str) -> None:
         receiver.decrypt_with_ad(b"", sealed)
     receiver.rekey()
     assert receiver.decrypt_with_ad(b"", sealed) == b"after"
+
+
+def test_a_key_goes_to_messages_in_order_or_to_numbered_ones() -> None:
+    used, fresh = state(), state()
+    used.encrypt_with_ad(b"", b"x")
+    with pytest.raises(LocalProtocolError, match="its nonces would come again"):
+        used.numbered()
+    numbered = fresh.numbered()
+    assert numbered.seal_at(7, b"x") == by_hand("ChaChaPoly", 7, b"x", b"")
+    assert not fresh.has_key()
+    with pytest.raises(AttributeError):
+        used.n = 0  # type: ignore[misc]
 
 
 def test_a_symmetric_state_begins_with_the_name() -> None:

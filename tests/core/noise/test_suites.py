@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from nautilus_core import (
@@ -28,6 +29,9 @@ from nautilus_core import (
     profiles,
     trust,
 )
+from nautilus_core.crypto.hashing import SHA256
+from nautilus_core.crypto.key_schedule import KeySchedule
+from nautilus_core.crypto.suites import CHACHA20_POLY1305, make_suite
 from nautilus_core.noise import HandshakeState, NoiseProtocol
 from nautilus_core.noise.functions import HASH_FUNCTIONS
 from nautilus_core.steps.noise_suite import NOISE_MESSAGES
@@ -135,8 +139,8 @@ def test_the_initiator_guesses_no_group_when_its_first_suite_is_a_noise_protocol
     assert share[4:] == b"\x93\xb3initiator-key-share\xc0\xc4\x00"
 
 
-def test_the_prologue_is_the_transcript_through_suite() -> None:
-    """The messages by hand: their Noise parts open for a state of the test's own whose prologue is the frames before."""
+def test_the_prologue_is_the_transcript_and_the_split_keys_are_the_shared_secret() -> None:
+    """By hand: a state of the test's own, whose prologue is the frames before; then the key schedule and Finished."""
     tape = RecordingEntropy()
     ends = Pair(
         Handshake(INITIATOR, side(INITIATOR, [XX]), entropy=tape),
@@ -161,6 +165,13 @@ def test_the_prologue_is_the_transcript_through_suite() -> None:
     assert state.read_message(second[header:]) == b""
     assert state.remote_static == STATIC[RESPONDER].data
     assert third[header:] == state.write_message()
+    transcript = before + first + second + third
+    secret = b"".join(state.split_keys())
+    schedule = KeySchedule(make_suite(XX, "", CHACHA20_POLY1305, SHA256), secret, SHA256.digest(transcript))
+    sealed = frames(ends.responder.flights[2])[0]
+    mac = schedule.handshake_key(RESPONDER).open(sealed[4:], sealed[:4])
+    expected = schedule.finished(RESPONDER, SHA256.digest(transcript))
+    assert mac == msgspec.msgpack.encode(["responder-finished", expected])
 
 
 def test_a_recording_replays() -> None:
