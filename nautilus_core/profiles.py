@@ -17,6 +17,7 @@ from .errors import LocalProtocolError
 from .identity.credentials import Anonymous, Identity
 from .identity.trust import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
+from .noise.functions import OwnKey, PeersKey
 from .noise.names import NoiseProtocol
 from .noise.patterns import HandshakePattern
 from .noise.settings import NoiseSettings
@@ -169,8 +170,8 @@ def nautilus(
     suites: Sequence[str] = DEFAULT_SUITES,
     target: str | None = None,
     extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
-    noise_static: object = None,
-    noise_remote_static: object = None,
+    noise_static: OwnKey | None = None,
+    noise_remote_static: PeersKey | None = None,
     noise_psks: Sequence[bytes] = (),
     datagrams: bool = False,
     limits: Limits = DEFAULT_LIMITS,
@@ -237,15 +238,15 @@ def nautilus(
 def noise(
     name: str,
     *,
-    static: object = None,
-    remote_static: object = None,
+    static: OwnKey | None = None,
+    remote_static: PeersKey | None = None,
     psks: Sequence[bytes] = (),
     prologue: bytes = b"",
     payloads: Mapping[int, PayloadHook | bytes] = _NO_PAYLOADS,
     trust: TrustPolicy | None = None,
     pattern: HandshakePattern | str | None = None,
-    ephemeral: object = None,
-    remote_ephemeral: object = None,
+    ephemeral: OwnKey | None = None,
+    remote_ephemeral: PeersKey | None = None,
     rekey_after: int | None = None,
     close_message: bool = False,
     limits: Limits = DEFAULT_LIMITS,

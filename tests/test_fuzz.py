@@ -34,7 +34,7 @@ def test_the_seeds_in_the_repository_come_through(harness: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("role", [INITIATOR, RESPONDER])
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(len(engine.PROFILES)))
 @pytest.mark.parametrize("secure", [True, False])
 def test_the_recorded_peer_takes_its_victim_through_handshake_and_channel(
     role: Role, number: int, secure: bool

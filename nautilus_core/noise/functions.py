@@ -54,6 +54,13 @@ class RemoteKey:
     key: DHPublicKey = field(repr=False, compare=False)
 
 
+OwnKey: TypeAlias = DHPrivateKey | KeyPair | bytes | bytearray | memoryview
+"""What is taken for a key pair of one's own: a private key as an object or raw bytes, or a `KeyPair`."""
+
+PeersKey: TypeAlias = DHPublicKey | RemoteKey | bytes | bytearray | memoryview
+"""What is taken for a public key of the peer."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DHFunctions:
     """Section 4.1.
@@ -72,7 +79,7 @@ class DHFunctions:
     private_type: type[DHPrivateKey]
     public_type: type[DHPublicKey]
 
-    def key_pair(self, key: object, what: str = "static") -> KeyPair:
+    def key_pair(self, key: OwnKey, what: str = "static") -> KeyPair:
         """The key pair of a private key: a `cryptography` object or `length` raw bytes; a `KeyPair` is taken as it is.
 
         Raises:
@@ -90,7 +97,7 @@ class DHFunctions:
             raise ValueError(f"{what}: a {self.algorithm} private key or its raw bytes, not a {type(key).__name__}")
         return KeyPair(key.public_key().public_bytes_raw(), key)
 
-    def remote_key(self, key: object, what: str = "remote_static") -> RemoteKey:
+    def remote_key(self, key: PeersKey, what: str = "remote_static") -> RemoteKey:
         """A public key: a `cryptography` object or `length` raw bytes; raises as `key_pair`."""
         if isinstance(key, RemoteKey):
             key = key.data

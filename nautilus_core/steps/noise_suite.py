@@ -14,7 +14,7 @@ from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, Aead, CipherSuite, m
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError
 from ..identity.credentials import ANONYMOUS
 from ..identity.trust import TrustPolicy
-from ..noise.functions import KeyPair, RemoteKey
+from ..noise.functions import KeyPair, OwnKey, PeersKey, RemoteKey
 from ..noise.names import NoiseProtocol
 from ..noise.settings import NoiseSettings
 from ..noise.step import NoiseExchange
@@ -56,8 +56,8 @@ class NoiseSuite:
     """
 
     name: str
-    static: object = field(repr=False)
-    remote_static: object
+    static: OwnKey | None = field(repr=False)
+    remote_static: PeersKey | None
     psks: tuple[bytes, ...] = field(repr=False)
     trust: TrustPolicy
     suite: CipherSuite = field(init=False)
