@@ -54,7 +54,7 @@ class NoiseSettings:
     remote_ephemeral: RemoteKey | None
     psks: tuple[bytes, ...] = field(repr=False)
     prologue: bytes
-    payloads: Mapping[int, PayloadHook | bytes]
+    payloads: Mapping[int, PayloadHook | bytes] = field(repr=False)
     trust: TrustPolicy | None
     rekey_after: int | None
     close_message: bool

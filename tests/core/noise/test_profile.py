@@ -179,6 +179,22 @@ def test_keys_are_objects_or_bytes() -> None:
                 assert ends.initiator.completed
 
 
+def test_no_secret_in_the_repr_of_a_profile() -> None:
+    secret = bytes(range(0x41, 0x61))
+    arguments = {"static": secret, "psks": [secret], "payloads": {2: secret}, "trust": trust.anyone()}
+    made = profiles.noise(f"Noise_XXpsk3_{SUITE}", **arguments)
+    suite = profiles.nautilus(
+        identity=ANONYMOUS,
+        trust=trust.anyone(),
+        suites=[f"Noise_XXpsk3_{SUITE}"],
+        noise_static=secret,
+        noise_psks=[secret],
+    )
+    for shown in (repr(made), repr(made.make_steps()), repr(suite), repr(suite.make_steps()), str(made)):
+        assert secret.decode() not in shown
+        assert secret.hex() not in shown
+
+
 # ---------------------------------------------------------------- trust
 
 
