@@ -1,8 +1,8 @@
 """Fuzzes the whole engine, in both roles and in any state, and the channel after it.
 
 The first byte chooses: the victim's role (bit 0), whether cryptography has any security (bit 1), the profile (bits 2 and
-3), whether the rest is edits of a real peer's flights or simply the peer's bytes (bit 4), how questions are answered (bits
-5 and 6). The second byte is in how many bytes at a time they come (0 for all at once).
+3; bit 7 for the fifth), whether the rest is edits of a real peer's flights or simply the peer's bytes (bit 4), how questions
+are answered (bits 5 and 6). The second byte is in how many bytes at a time they come (0 for all at once).
 
 An edit has four bytes: which frame of the real peer's, what to do with it, and two arguments. Frames are decoded and
 encoded again, also sealed ones when there is no security, so that edits reach the fields of every message.
@@ -23,6 +23,7 @@ from nautilus_core import (
     NEED_DATA,
     PAUSED,
     RESPONDER,
+    Channel,
     Context,
     CustomProtocolStep,
     Handshake,
@@ -35,7 +36,6 @@ from nautilus_core import (
     Profile,
     Question,
     Role,
-    SecureChannel,
     State,
     profiles,
     trust,
@@ -43,6 +43,8 @@ from nautilus_core import (
 
 SECURE_SUITES: Final = ("X25519_AES128GCM_SHA256", "X25519MLKEM768_AES256GCM_SHA384", "P256_AES128GCM_SHA256")
 HYBRID_SUITES: Final = ("X25519MLKEM768_AES256GCM_SHA384", "SecP384R1MLKEM1024_AES256GCM_SHA384")
+NOISE_SUITES: Final = ("Noise_XX_25519_ChaChaPoly_SHA256", "X25519_AES128GCM_SHA256")
+PROFILES: Final = ("plain", "hybrid", "custom", "anonymous", "noise")
 RETRIED_SUITES: Final = ("P256_AES128GCM_SHA256", "X25519_CHACHA20POLY1305_SHA256")
 
 MAX_EVENTS: Final = 2000
@@ -82,10 +84,10 @@ IDENTITIES: Final = {INITIATOR: Identity.generate(), RESPONDER: Identity.generat
 
 @cache
 def profile(role: Role, number: int, asks: bool = False) -> Profile:
-    """One of four profiles: plain, hybrid, with a retry and custom steps, anonymous."""
+    """One of five profiles: plain, hybrid, with a retry and custom steps, anonymous, a Noise protocol as a suite."""
     policy = trust.ask(anonymous=number == 3) if asks else trust.anyone(anonymous=number == 3)
     identity = ANONYMOUS if number == 3 else IDENTITIES[role]
-    suites = (SECURE_SUITES, HYBRID_SUITES, RETRIED_SUITES, SECURE_SUITES)[number]
+    suites = (SECURE_SUITES, HYBRID_SUITES, RETRIED_SUITES, SECURE_SUITES, NOISE_SUITES)[number]
     if number == 2 and role is RESPONDER:
         suites = suites[::-1]
     made = profiles.nautilus(
@@ -95,6 +97,7 @@ def profile(role: Role, number: int, asks: bool = False) -> Profile:
         protocols=["fuzz/2", "fuzz/1"] if number == 2 else (),
         target="fuzz.example" if number == 2 and role is INITIATOR else None,
         extensions={"color": b"blue"} if number == 2 else {},
+        noise_static=bytes([1 + (role is INITIATOR)]) * 32 if number == 4 else None,
     )
     if number == 2:
         made = made.insert_before("initiator-finished", _Talk).insert_before("initiator-finished", _asking)
@@ -161,7 +164,7 @@ def recorded(victim: Role, number: int, *, secure: bool) -> list[bytes]:
 def record_all() -> None:
     """Make every recording, before any other draw from the entropy."""
     for role in (INITIATOR, RESPONDER):
-        for number in range(4):
+        for number in range(len(PROFILES)):
             recorded(role, number, secure=True)
             with insecure_provider():
                 recorded(role, number, secure=False)
@@ -270,7 +273,7 @@ class Victim:
     def __init__(self, handshake: Handshake, answers: int) -> None:
         self.handshake = handshake
         self.answers = answers
-        self.channel: SecureChannel | None = None
+        self.channel: Channel | None = None
         self.error: HandshakeError | None = None
         self.closed = False
         self.events = 0
@@ -312,7 +315,7 @@ class Victim:
                 self.channel = session.channel()
                 return
 
-    def _run_channel(self, channel: SecureChannel) -> None:
+    def _run_channel(self, channel: Channel) -> None:
         while (event := channel.next_event()) is not NEED_DATA:
             self._count()
             if isinstance(event, PeerClosed):
@@ -346,7 +349,7 @@ def one_input(data: bytes) -> None:
         return
     record_all()
     choice, size, rest = data[0], data[1], data[2:]
-    role, number = (RESPONDER if choice & 1 else INITIATOR), choice >> 2 & 3
+    role, number = (RESPONDER if choice & 1 else INITIATOR), 4 if choice & 0x80 else choice >> 2 & 3
     with nullcontext() if not choice & 2 else insecure_provider():
         secure, peer = not choice & 2, rest
         if choice & 16:
@@ -369,8 +372,8 @@ def seeds() -> dict[str, bytes]:
     """Inputs that get somewhere, by name."""
     made: dict[str, bytes] = {}
     for role, bit in ((INITIATOR, 0), (RESPONDER, 1)):
-        for number, name in enumerate(("plain", "hybrid", "custom", "anonymous")):
-            choice = bit | number << 2
+        for number, name in enumerate(PROFILES):
+            choice = bit | (0x80 if number == 4 else number << 2)
             with insecure_provider():
                 frames = recorded(role, number, secure=False)
             made[f"{role.value}-{name}-raw"] = bytes((choice | 2, 0)) + b"".join(frames)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey, M
 from nautilus_core import INITIATOR, Entropy, PublicKey, Role
 from nautilus_core.crypto import suites
 from nautilus_core.crypto.signatures import SigningKey
+from nautilus_core.noise.functions import CIPHER_FUNCTIONS
 from nautilus_core.steps import session_keys
 
 TAG: Final = bytes(16)
@@ -63,6 +64,8 @@ def insecure_provider() -> Iterator[None]:
     with ExitStack() as stack:
         for aead in (suites.AES_128_GCM, suites.AES_256_GCM, suites.CHACHA20_POLY1305):
             stack.enter_context(replaced(aead, "new", NullCipher))
+        for functions in CIPHER_FUNCTIONS.values():
+            stack.enter_context(replaced(functions, "new", NullCipher))
         stack.enter_context(replaced(session_keys, "hmac", SimpleNamespace(compare_digest=lambda *_: True)))
         stack.enter_context(replaced(PublicKey, "verify", lambda *_: True))
         yield

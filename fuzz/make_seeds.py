@@ -10,12 +10,16 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from fuzz import engine, frames  # noqa: E402
+from fuzz import engine, frames, noise  # noqa: E402
 
 
 def main() -> None:
     """Write every seed anew."""
-    for harness, made in (("frames", frames.seeds()), ("engine", engine.seeds())):
+    for harness, made in (
+        ("frames", frames.seeds()),
+        ("engine", engine.seeds()),
+        ("noise", noise.seeds()),
+    ):
         directory = ROOT / "fuzz" / "seeds" / harness
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)

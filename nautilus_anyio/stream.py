@@ -25,12 +25,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from nautilus_core import (
     AlertCode,
+    Channel,
     DataReceived,
     Event,
     HandshakeError,
     LocalProtocolError,
     PeerClosed,
-    SecureChannel,
     Session,
     Signal,
 )
@@ -68,7 +68,7 @@ class SecureAttribute(TypedAttributeSet):
     session: Session = typed_attribute()
     """The whole session."""
     channel_binding: bytes = typed_attribute()
-    """32 bytes that name this session, equal on both ends."""
+    """Bytes that name this session, equal on both ends."""
 
 
 class SecureStream(ByteStream):
@@ -83,7 +83,7 @@ class SecureStream(ByteStream):
             It is a `BrokenResourceError`, as AnyIO's users expect.
     """
 
-    def __init__(self, transport: ByteStream, session: Session, channel: SecureChannel) -> None:
+    def __init__(self, transport: ByteStream, session: Session, channel: Channel) -> None:
         self._transport = transport
         self._session = session
         self._channel = channel
@@ -159,12 +159,18 @@ class SecureStream(ByteStream):
             await self._flush()
 
     async def send_eof(self) -> None:
-        """Say, authentically, that this end sends no more; receiving goes on. A second call does nothing."""
+        """Say that this end sends no more; receiving goes on. A second call does nothing.
+
+        It is said authentically, but where the protocol has no close of its own (plain Noise): there the stream below ends.
+        """
         async with self._sending:
             with self._sealing():
                 self._channel.close()
             self._sent_eof = True
             await self._flush()
+            if self._channel.closes_with_stream:
+                with suppress(BrokenResourceError, ClosedResourceError, OSError):
+                    await self._transport.send_eof()
 
     async def wait_closed(self) -> None:
         """Wait until the peer has closed altogether, and does not receive any more either.
@@ -229,7 +235,8 @@ class SecureStream(ByteStream):
         async with self._sending:
             self._closed = True
             self._channel.close()
-            await self._transport.send(cast("bytes", self._channel.data_to_send()))
+            if data := self._channel.data_to_send():
+                await self._transport.send(cast("bytes", data))
         if not self._peer_closed:
             with move_on_after(_LINGER):
                 await self._take_in_the_rest()

@@ -1,10 +1,11 @@
 """Nautilus's core: handshakes as lists of steps, run without I/O. The public names, and nothing else."""
 
-from . import profiles
+from . import noise, profiles
 from .channel import SecureChannel
 from .context import Context
 from .crypto.entropy import Entropy
 from .crypto.suites import DEFAULT_SUITES, SUITES, CipherSuite
+from .datagrams import DatagramChannel
 from .errors import (
     ALERTS,
     AlertCode,
@@ -35,7 +36,7 @@ from .events import (
 )
 from .handshake import Handshake, State
 from .identity import trust
-from .identity.credentials import ANONYMOUS, Anonymous, Identity, PublicKey, VerifiedPeer
+from .identity.credentials import ANONYMOUS, Anonymous, ClaimedPeer, Identity, PublicKey, VerifiedPeer
 from .identity.trust import InMemoryKnownPeers, KnownPeers, TrustPolicy
 from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
@@ -50,6 +51,7 @@ from .steps.hello import HelloResponse, NodeHello
 from .steps.key_agreement import KeyAgreement
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+from .transport import Channel
 
 __all__ = [
     "ALERTS",
@@ -65,12 +67,15 @@ __all__ = [
     "Anonymous",
     "Authentication",
     "AuthenticationFailed",
+    "Channel",
     "CipherSuite",
     "CipherSuiteAck",
     "CipherSuiteExchange",
+    "ClaimedPeer",
     "Context",
     "CustomProtocolStep",
     "DataReceived",
+    "DatagramChannel",
     "Entropy",
     "Event",
     "Handshake",
@@ -118,6 +123,7 @@ __all__ = [
     "TrustPolicy",
     "VerifiedPeer",
     "lay_out",
+    "noise",
     "profiles",
     "trust",
 ]

@@ -8,7 +8,7 @@ queue, and is called after each of the others, also after a `next_event` that ra
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn
 
 from . import alerts, records
 from .buffer import ReceiveBuffer
@@ -20,6 +20,7 @@ from .frames import CONTROL, DATA, HEADER_LENGTH
 from .limits import DEFAULT_LIMITS, Limits
 from .record_writer import MAX_UPDATES_WITHOUT_DATA, RecordWriter
 from .role import INITIATOR, Role
+from .transport import Buffer
 
 BYTES_PER_KEY: Final = 2**37
 """No key seals more bytes of data than this."""
@@ -32,8 +33,6 @@ _COPIED: Final = 4096
 
 _HEADER_BEFORE: Final = (DATA << 24) - HEADER_LENGTH
 _EMPTY_SIZE: Final = HEADER_LENGTH + TAG_LENGTH
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class SecureChannel:
@@ -116,6 +115,11 @@ class SecureChannel:
     def confirmed(self) -> bool:
         """On the initiator, whether the responder has accepted us: `Accepted` was an event. On the responder, true."""
         return self._confirmed
+
+    @property
+    def closes_with_stream(self) -> bool:
+        """False: `close` is a record, and authentic."""
+        return False
 
     # ------------------------------------------------------------------ sending
 

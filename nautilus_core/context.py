@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -70,7 +69,7 @@ class Context:
         steps: StepList,
         stream: HandshakeStream,
         transcript: TranscriptHash,
-        events: deque[Event],
+        events: list[Event],
         entropy: Entropy,
         wall_time: datetime | None,
     ) -> None:
@@ -92,8 +91,12 @@ class Context:
         self._when_complete: list[Callable[[], None]] = []
         self._first_records = b""
 
+    def transcript_content(self) -> bytes:
+        """All messages so far, framed, as they enter the hash; `LocalProtocolError` once a hash is selected."""
+        return self._transcript.content()
+
     def select_hash(self, name: str) -> None:
-        """Fix the transcript's hash (`SHA256` or `SHA384`), in `commit`, once."""
+        """Fix the transcript's hash, one of `HASHES`, in `commit`, once."""
         if not self.steps.editable:
             raise _only_in_commit("select_hash")
         if name not in HASHES:

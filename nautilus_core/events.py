@@ -11,7 +11,7 @@ from .errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from .role import Role
 
 if TYPE_CHECKING:
-    from .identity.credentials import Anonymous, VerifiedPeer
+    from .identity.credentials import Anonymous, ClaimedPeer, VerifiedPeer
     from .session import Session
 
 A = TypeVar("A")
@@ -91,7 +91,14 @@ class KeyUpdated(Event, frozen=True):
 
 
 class PeerClosed(Event, frozen=True):
-    """The peer has said, authentically, that it will send no more. What we send still reaches it."""
+    """The peer has said that it will send no more. What we send still reaches it.
+
+    Attributes:
+        authenticated: whether it has said so under its key. Where a protocol has no close of its own, as plain Noise has none,
+            the end of the stream stands for it, which anybody on the way can bring about: count what must be whole.
+    """
+
+    authenticated: bool = True
 
 
 class Answer:
@@ -162,11 +169,11 @@ class PeerIdentified(Question[None], frozen=True, kw_only=True):
     """The peer has proved who it is: is it welcome?
 
     Attributes:
-        peer: the verified peer, or `ANONYMOUS`.
+        peer: the verified peer, or `ANONYMOUS`; in a Noise pattern in which it proves its key later, a `ClaimedPeer`.
         name: what it was looked up under, where the policy has names (`known_peers`); None elsewhere.
     """
 
-    peer: VerifiedPeer | Anonymous
+    peer: VerifiedPeer | Anonymous | ClaimedPeer
     name: str | None = None
 
     def accept(self) -> None:

@@ -7,7 +7,6 @@ raised. Nothing here knows a message, a key or a clock: steps, stream and key sc
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -95,6 +94,7 @@ class Handshake:
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
+        ValueError: the profile cannot play this role: it lacks a key, for one.
     """
 
     __slots__ = (
@@ -122,12 +122,14 @@ class Handshake:
         deadline: float | None = None,
         wall_time: datetime | None = None,
     ) -> None:
+        if profile.check is not None:
+            profile.check(role)
         self.role = role
         self.steps = StepList(profile.make_steps(), profile.descriptions)
         self.deadline = deadline
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = _NEW
         self._turn: Role | None = None
@@ -192,13 +194,13 @@ class Handshake:
         """
         events = self._events
         if events:
-            return events.popleft()
+            return events.pop(0)
         if self._error is None:
             if self._state is _COMPLETED:
                 raise LocalProtocolError("the handshake is complete: go on with session.channel()")
             self._run()
             if events:
-                return events.popleft()
+                return events.pop(0)
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
         return PAUSED if self._state is _PAUSED else NEED_DATA
@@ -296,7 +298,7 @@ class Handshake:
             framed, size = done
             done = None
             transcript.update(framed)
-            emit(StepCompleted(description.name, sender, size, stream.sealed))
+            emit(StepCompleted(description.name, sender, size, stream.sealed or step.seals))
             if step.multi_message and self._has_more(step, sender):
                 continue
             steps.editable = True
@@ -371,7 +373,7 @@ class Handshake:
             "the stream ended in the middle of the handshake",
             expected="the peer's message",
             received=f"{left} bytes of it" if left else "the end of the stream",
-            hint="the peer crashed, refused us without a word, or is no nautilus/1 peer",
+            hint="the peer crashed, refused us without a word, or speaks another protocol",
         )
 
     def _fail(self, error: Exception, retry_after: int | None = None) -> None:

@@ -103,7 +103,7 @@ def lay_out(steps: Iterable[AnyStep]) -> Layout:
                 name=step.name,
                 sender=step.sender,
                 flight=len(flights),
-                sealed=before >= Stage.KEYS,
+                sealed=before >= Stage.KEYS or step.seals,
                 needs=step.needs,
                 provides=stage if stage > before else Stage.NOTHING,
                 required=step.required,

@@ -1,12 +1,14 @@
 """Profiles: what a handshake is made of. A profile is immutable, serves any number of handshakes, and runs none.
 
-`nautilus(...)` is the default handshake, `nautilus/1`. `Profile(...)` makes one from any steps and any framing.
+`nautilus(...)` is the default handshake, `nautilus/1`; `noise(...)` any Noise protocol. `Profile(...)` makes one from any
+steps and any framing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -15,7 +17,13 @@ from .errors import LocalProtocolError
 from .identity.credentials import Anonymous, Identity
 from .identity.trust import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
-from .role import INITIATOR, RESPONDER
+from .noise.functions import OwnKey, PeersKey
+from .noise.names import NoiseProtocol
+from .noise.patterns import HandshakePattern
+from .noise.settings import NoiseSettings
+from .noise.step import PayloadHook, message_types
+from .noise.step import make_steps as make_noise_steps
+from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, StepDescription, check_definition
 from .steplist import AnyStep, describe, refuse_removal, refuse_replacement, validate
 from .steps.authentication import Authentication
@@ -23,13 +31,16 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegoti
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
+from .steps.noise_suite import PREFIX as NOISE_PREFIX
+from .steps.noise_suite import NoiseSuite
 from .steps.session_keys import SessionKeyDerivation
-from .stream import HandshakeStream, NautilusStream
+from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
 StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, ...]]
 """Makes a fresh step, or several that share an argument, for one handshake."""
 
 _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
+_NO_PAYLOADS: Final[Mapping[int, PayloadHook | bytes]] = MappingProxyType({})
 
 _MOST_PROTOCOLS: Final = MAX_OFFERS - 1
 _MOST_EXTENSIONS: Final = MAX_OFFERS - 2
@@ -47,6 +58,7 @@ class Profile:
         limits: how much a peer may send.
         offers: what this side can do and accepts, as pairs of a heading and names, best first; for people: nothing is
             negotiated from it.
+        check: raises `ValueError` where this profile cannot play a role; None when it can play both.
 
     Attributes:
         descriptions: what each step of the validated list is.
@@ -60,6 +72,7 @@ class Profile:
     stream: Callable[[Limits], HandshakeStream] = NautilusStream
     limits: Limits = DEFAULT_LIMITS
     offers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    check: Callable[[Role], None] | None = None
     _added: tuple[StepFactory, ...] = ()
     _order: tuple[int, ...] | None = None
     """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
@@ -160,6 +173,10 @@ def nautilus(
     suites: Sequence[str] = DEFAULT_SUITES,
     target: str | None = None,
     extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
+    noise_static: OwnKey | None = None,
+    noise_remote_static: PeersKey | None = None,
+    noise_psks: Sequence[bytes] = (),
+    datagrams: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Profile:
     """The default handshake, `nautilus/1`: hybrid key agreement, both sides authenticated by signatures.
@@ -168,13 +185,19 @@ def nautilus(
         identity: how this side proves who it is, or `ANONYMOUS`.
         trust: whom it wants at the other end; see `nautilus_core.trust`.
         protocols: application protocol ids, in order of preference, each 1 to 64 bytes. Either both ends name some or none does.
-        suites: names of cipher suites, in order of preference; the initiator's first is its guess.
+        suites: names of cipher suites, in order of preference; the initiator's first is its guess. The name of a Noise
+            protocol is one too: then its messages stand for key agreement and authentications, and the peer is a static key.
         target: as initiator, whom it wants, at most 16,384 bytes in UTF-8. Sent in the clear; proves nothing.
         extensions: what this side says, by name; the responder answers those alone that the initiator offered.
+        noise_static: for suites that are Noise protocols, this side's static private key, an object or raw bytes.
+        noise_remote_static: likewise the peer's static public key, where the pattern must know it, or to pin it.
+        noise_psks: likewise the pre-shared keys of patterns that take some.
+        datagrams: whether `session.datagrams()` has keys, beside those of the channel.
         limits: how much a peer may send.
 
     Raises:
-        ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello.
+        ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello; for a
+            Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody.
     """
     protocols, suites = tuple(protocols), tuple(suites)
     _check_names("protocol", protocols)
@@ -182,9 +205,128 @@ def nautilus(
     _check_names("extension", tuple(extensions))
     if not suites:
         raise ValueError("nautilus() needs at least one suite")
+    noise_suites = {
+        suite: NoiseSuite(suite, noise_static, noise_remote_static, tuple(noise_psks), trust)
+        for suite in suites
+        if suite.startswith(NOISE_PREFIX)
+    }
     for suite in suites:
-        if suite not in SUITES:
-            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}")
+        if suite not in SUITES and suite not in noise_suites:
+            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
+    _check_hello(protocols, extensions, target, limits)
+    extensions = MappingProxyType(dict(extensions))
+    guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
+
+    def make_steps() -> list[AnyStep]:
+        hello = HelloExchange(protocols, extensions, target)
+        negotiation = SuiteNegotiation(suites, identity, trust, noise_suites)
+        agreement = KeyAgreement(guess)
+        return [
+            NodeHello(hello),
+            CipherSuiteExchange(negotiation),
+            InitiatorKeyShare(agreement),
+            HelloResponse(hello),
+            CipherSuiteAck(negotiation, agreement),
+            ResponderKeyShare(agreement),
+            Authentication(RESPONDER, negotiation),
+            SessionKeyDerivation(RESPONDER, limits),
+            Authentication(INITIATOR, negotiation),
+            SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
+        ]
+
+    check = partial(_check_role, suites, trust, noise_suites) if noise_suites or not trust.schemes else None
+    offers = _offers(identity, trust, protocols, suites)
+    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
+
+
+def noise(
+    name: str,
+    *,
+    static: OwnKey | None = None,
+    remote_static: PeersKey | None = None,
+    psks: Sequence[bytes] = (),
+    prologue: bytes = b"",
+    payloads: Mapping[int, PayloadHook | bytes] = _NO_PAYLOADS,
+    trust: TrustPolicy | None = None,
+    pattern: HandshakePattern | str | None = None,
+    ephemeral: OwnKey | None = None,
+    remote_ephemeral: PeersKey | None = None,
+    rekey_after: int | None = None,
+    close_message: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Profile:
+    """A Noise protocol (revision 34): one step for each message pattern, each message behind a 2-byte length.
+
+    Keys are `cryptography` objects or raw bytes, 32 for 25519 and 56 for 448. Which of them are needed, the pattern says; a
+    profile that can play one role only is refused for the other when a `Handshake` is made.
+
+    Args:
+        name: the protocol name, `Noise_XXpsk3_25519_ChaChaPoly_BLAKE2s`.
+        static: this side's static private key; a `KeyPair` where the private part lives elsewhere (see `Entropy`).
+        remote_static: the peer's static public key. Where the peer sends it, this pins it.
+        psks: the pre-shared keys, each 32 bytes, in the order of their tokens.
+        prologue: what both sides must have seen alike before.
+        payloads: by message, from 0: a hook, or bytes for the side that sends it. What no hook takes is a result of its step.
+        trust: decides on the peer's static key. Needed where the peer has one and `remote_static` is not given.
+        pattern: a pattern of your own, in the notation; the name's second part is what it is called.
+        ephemeral: this side's ephemeral private key, only where it is a pre-message (`fallback`).
+        remote_ephemeral: the peer's, likewise.
+        rekey_after: both ends replace a direction's key after so many transport messages (section 11.3); never by default.
+        close_message: both ends end a direction with an empty transport message, so that truncation shows. Without it the end
+            of the stream is a `PeerClosed` that is not authenticated, as Noise has no close.
+        limits: how much a peer may send. Transport messages are always up to 65,535 bytes.
+
+    Raises:
+        ValueError: for a name that is none, a missing or superfluous key or psk, a policy that nobody can satisfy: says which.
+        InvalidPattern: the pattern breaks a rule.
+    """
+    protocol = NoiseProtocol.parse(name, pattern)
+    dh = protocol.dh
+    settings = NoiseSettings(
+        protocol=protocol,
+        static=None if static is None else dh.key_pair(static, "static"),
+        remote_static=None if remote_static is None else dh.remote_key(remote_static, "remote_static"),
+        ephemeral=None if ephemeral is None else dh.key_pair(ephemeral, "ephemeral"),
+        remote_ephemeral=None if remote_ephemeral is None else dh.remote_key(remote_ephemeral, "remote_ephemeral"),
+        psks=tuple(psks),
+        prologue=prologue,
+        payloads=MappingProxyType(dict(payloads)),
+        trust=trust,
+        rekey_after=rekey_after,
+        close_message=close_message,
+    )
+    types = message_types(settings)
+    offers = (("pattern", tuple(str(protocol.pattern).splitlines())),)
+    return Profile(
+        name, partial(make_noise_steps, settings, types), LengthPrefixedStream, limits, offers, settings.check
+    )
+
+
+def _offers(
+    identity: Identity | Anonymous, trust: TrustPolicy, protocols: tuple[str, ...], suites: tuple[str, ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What a side of `nautilus/1` can do and accepts, for people."""
+    return (
+        ("suites", suites),
+        ("protocols", protocols),
+        ("identity", (identity.credential_type, *((identity.scheme,) if isinstance(identity, Identity) else ()))),
+        ("accepts", trust.credential_types),
+        ("schemes", trust.schemes),
+    )
+
+
+def _check_role(suites: Sequence[str], trust: TrustPolicy, noise_suites: Mapping[str, NoiseSuite], role: Role) -> None:
+    """Raise `ValueError` where `role` could offer, or select, no suite at all."""
+    if len(noise_suites) < len(suites) and (trust.schemes or trust.anonymous):
+        return
+    if any(suite.usable(role) for suite in noise_suites.values()):
+        return
+    why = "; ".join(suite.problems[role] for suite in noise_suites.values()) or "the trust policy trusts no signatures"
+    raise ValueError(f"none of the suites can be used as {role.value}: {why}")
+
+
+def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], target: str | None, limits: Limits) -> None:
+    """Raise `ValueError` for more than fits a hello."""
     if TARGET in extensions:
         raise ValueError("the extension 'target' has an argument of its own: target=")
     if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
@@ -197,34 +339,6 @@ def nautilus(
     room = max(limits.message // 2, limits.message - 16_384)
     if said > room:
         raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
-    extensions = MappingProxyType(dict(extensions))
-    guess = SUITES[suites[0]].group
-
-    def make_steps() -> list[AnyStep]:
-        hello = HelloExchange(protocols, extensions, target)
-        negotiation = SuiteNegotiation(suites, identity, trust)
-        agreement = KeyAgreement(guess)
-        return [
-            NodeHello(hello),
-            CipherSuiteExchange(negotiation),
-            InitiatorKeyShare(agreement),
-            HelloResponse(hello),
-            CipherSuiteAck(negotiation, agreement),
-            ResponderKeyShare(agreement),
-            Authentication(RESPONDER, negotiation),
-            SessionKeyDerivation(RESPONDER, limits),
-            Authentication(INITIATOR, negotiation),
-            SessionKeyDerivation(INITIATOR, limits),
-        ]
-
-    offers = (
-        ("suites", suites),
-        ("protocols", protocols),
-        ("identity", (identity.credential_type, *((identity.scheme,) if isinstance(identity, Identity) else ()))),
-        ("accepts", trust.credential_types),
-        ("schemes", trust.schemes),
-    )
-    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers)
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .channel import SecureChannel
 from .errors import LocalProtocolError
 from .identity.credentials import Anonymous, Peer, VerifiedPeer
 from .role import Role
 
 if TYPE_CHECKING:
+    from .datagrams import DatagramChannel
     from .stream import HandshakeStream
+    from .transport import Channel
 
 Exporter = Callable[[str, bytes, int], bytes]
-ChannelMaker = Callable[["HandshakeStream"], SecureChannel]
+ChannelMaker = Callable[["HandshakeStream"], "Channel"]
+DatagramMaker = Callable[[], "DatagramChannel"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -25,7 +27,8 @@ class Session:
 
     Attributes:
         role: which end this is.
-        peer: the `VerifiedPeer`, or `ANONYMOUS`.
+        peer: the `VerifiedPeer`, or `ANONYMOUS`. In a Noise pattern in which a peer proves its static key with its first
+            transport message, it is `ANONYMOUS` until that has opened.
         protocol: the application protocol id, or None when neither side named any.
         suite: the name of the cipher suite.
         steps: the names of the steps that ran, in order.
@@ -34,7 +37,9 @@ class Session:
     """
 
     __slots__ = (
+        "_binding",
         "_channel_maker",
+        "_datagram_maker",
         "_exporter",
         "_stream",
         "extensions",
@@ -53,8 +58,10 @@ class Session:
         peer: Peer | None,
         protocol: str | None,
         suite: str,
-        exporter: Exporter,
+        exporter: Exporter | None = None,
         channel_maker: ChannelMaker | None = None,
+        datagram_maker: DatagramMaker | None = None,
+        channel_binding: bytes | None = None,
         extensions: Mapping[str, bytes] = _NOTHING,
     ) -> None:
         if not isinstance(peer, (VerifiedPeer, Anonymous)):
@@ -67,7 +74,9 @@ class Session:
         self.steps: tuple[str, ...] = ()
         self.results: Mapping[str, Any] = _NOTHING
         self._exporter = exporter
+        self._binding = channel_binding
         self._channel_maker = channel_maker
+        self._datagram_maker = datagram_maker
         self._stream: HandshakeStream | None = None
 
     def __repr__(self) -> str:
@@ -83,13 +92,27 @@ class Session:
 
         Raises:
             ValueError: for a label or a length out of range.
+            LocalProtocolError: the protocol has no exporter, as plain Noise has none.
         """
+        if self._exporter is None:
+            raise LocalProtocolError(
+                f"{self.suite} defines no exporter: bind to channel_binding, or carry keys as data"
+            )
         return self._exporter(label, context, length)
 
     @property
     def channel_binding(self) -> bytes:
-        """32 bytes that name this session: equal on both ends, different in every other session."""
-        return self.export("channel binding", b"", 32)
+        """What names this session: equal on both ends, different in every other session. No secret.
+
+        32 bytes of the exporter; of plain Noise the handshake hash, 32 or 64 bytes (section 11.2).
+        """
+        return self.export("channel binding", b"", 32) if self._binding is None else self._binding
+
+    def prove(self, peer: VerifiedPeer) -> None:
+        """A channel's: the peer has now proved who it is."""
+        if not isinstance(peer, VerifiedPeer):
+            raise LocalProtocolError("only a verified peer has proved who it is")
+        self.peer = peer
 
     def continue_from(self, stream: HandshakeStream) -> None:
         """The engine's: where the channel finds what was received after the last handshake message."""
@@ -100,7 +123,7 @@ class Session:
         if self._stream is None:
             raise LocalProtocolError("the session's channel was taken: what is received is for the channel")
 
-    def channel(self) -> SecureChannel:
+    def channel(self) -> Channel:
         """Take the session's traffic keys, once, for records over the same byte stream.
 
         Raises:
@@ -117,3 +140,17 @@ class Session:
         if stream.ended:
             channel.receive_data(b"")
         return channel
+
+    def datagrams(self) -> DatagramChannel:
+        """Take the session's keys for datagrams, once, for a carrier that loses and reorders.
+
+        In `nautilus/1` they are keys of their own, beside those of the channel, made where the profile says `datagrams=True`;
+        plain Noise has one pair for either.
+
+        Raises:
+            LocalProtocolError: the second time, and for a session that has no such keys, or whose channel has them.
+        """
+        if self._datagram_maker is None:
+            raise LocalProtocolError("the session's datagram keys were taken already, or it has none")
+        maker, self._datagram_maker = self._datagram_maker, None
+        return maker()

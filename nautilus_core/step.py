@@ -118,6 +118,7 @@ class HandshakeStep(ABC, Generic[M]):
         multi_message: whether there may be more than one: see `MultiMessageStep`.
         inserts: names of the built-in steps that its commit may add: no other step can have them.
         facts: what else there is to know of it, by heading, for people: a table of the list has a column for each.
+        seals: whether the step encrypts its message by itself, as Noise does.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -134,6 +135,7 @@ class HandshakeStep(ABC, Generic[M]):
     multi_message: bool = False
     inserts: tuple[str, ...] = ()
     facts: Mapping[str, str] = _NO_FACTS
+    seals: bool = False
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:

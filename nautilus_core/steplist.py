@@ -114,6 +114,20 @@ class StepList:
         refuse_replacement(self._steps[position], new)
         self._apply([*self._steps[:position], new, *self._steps[position + 1 :]], new)
 
+    def replace_block(self, old: Sequence[str], new: Sequence[AnyStep]) -> None:
+        """Put `new` in the place of the first of the steps named `old`, and take the others out; in a built-in step's commit.
+
+        So what a built-in step has negotiated can stand for other built-in steps. Raises as the other edits.
+        """
+        places = [self._ahead(self.index(name)) for name in old]
+        if not self.current.built_in:
+            raise LocalProtocolError(f"step {self.current.name!r} is not built in: it replaces no block")
+        for step in new:
+            check_definition(step)
+        kept = [step for position, step in enumerate(self._steps) if position not in places]
+        kept[places[0] : places[0]] = new
+        self._apply(kept)
+
     def skip(self) -> None:
         """The engine's: take out the step at the cursor, which does not run with the negotiated protocol."""
         del self._steps[self.cursor]

@@ -40,6 +40,10 @@ _HEADER: Final = Struct(">I")
 _pack_header: Final = _HEADER.pack
 _unpack_header: Final = _HEADER.unpack_from
 
+_PREFIX: Final = 2
+_LONGEST: Final = 65_535
+"""Of `LengthPrefixedStream`: the length of its prefix, and what that can announce."""
+
 Incoming: TypeAlias = tuple[Any, bytes, int]
 """A message that came in: as its step decodes it, as it enters the transcript, and its frame's size in bytes."""
 
@@ -56,6 +60,8 @@ class HandshakeStream(ABC):
         ended: whether the peer's stream has ended.
         sealed: whether messages are sealed from here on.
     """
+
+    __slots__ = ("_bytes_left", "_longest", "_received", "_to_send", "ended", "limits", "sealed")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -134,6 +140,8 @@ def _too_long(step: HandshakeStep[Any], length: int, limit: int) -> LocalProtoco
 
 class NautilusStream(HandshakeStream):
     """The frames of `nautilus/1`: a type, a 3-byte length, a body; sealed with the header as associated data."""
+
+    __slots__ = ("_writing", "reading")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
@@ -264,26 +272,28 @@ class NautilusStream(HandshakeStream):
 class LengthPrefixedStream(HandshakeStream):
     """Raw messages behind a 2-byte big-endian length: no names, no alerts; the steps seal for themselves (Noise)."""
 
-    _PREFIX: Final = 2
-    _LONGEST: Final = 65_535
+    __slots__ = ()
 
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Prefix the length and queue."""
         if not isinstance(message, bytes):
             raise LocalProtocolError(f"step {step.name!r} must write bytes, not {type(message).__name__}")
-        longest = min(self.limits.message, self._LONGEST)
-        if len(message) > longest:
-            raise _too_long(step, len(message), longest)
-        self._to_send.append(len(message).to_bytes(self._PREFIX, "big") + message)
-        return message, self._PREFIX + len(message)
+        length = len(message)
+        longest = min(self.limits.message, _LONGEST)
+        if length > longest:
+            raise _too_long(step, length, longest)
+        self._to_send.append(length.to_bytes(_PREFIX, "big") + message)
+        return message, _PREFIX + length
 
     def read(self, step: HandshakeStep[Any]) -> Incoming | None:
         """Take the next message."""
         received = self._received
-        if received.lacks(self._PREFIX):
-            return None
-        start = received.position + self._PREFIX
-        length = int.from_bytes(received.data[start - self._PREFIX : start], "big")
+        data, start = received.data, received.position
+        if start + _PREFIX > len(data):
+            if received.lacks(_PREFIX):
+                return None
+            data, start = received.data, received.position
+        length = data[start] << 8 | data[start + 1]
         if length > self.limits.message:
             raise InvalidMessage(
                 "a message over the limit",
@@ -291,13 +301,16 @@ class LengthPrefixedStream(HandshakeStream):
                 received=f"a prefix that announces {length}",
                 alert=AlertCode.RECORD_OVERFLOW,
             )
-        size = self._PREFIX + length
-        if received.lacks(size):
-            return None
-        start = received.position + self._PREFIX
-        received.position = start + length
+        size = _PREFIX + length
+        end = start + size
+        if end > len(data):
+            if received.lacks(size):
+                return None
+            data, start = received.data, received.position
+            end = start + size
+        received.position = end
         left = self._bytes_left = self._bytes_left - size
         if left < 0:
             raise self._over_limits()
-        message = received.data[start : start + length]
+        message = data[start + _PREFIX : end]
         return message, message, size

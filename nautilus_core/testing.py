@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from .crypto.entropy import Entropy
+from .crypto.hashing import HashFunction
 from .crypto.signatures import SigningKey
 from .errors import PeerAborted
 from .events import Event, HandshakeCompleted, Question, Signal
@@ -172,6 +173,14 @@ class RecordingEntropy(Entropy):
         """A signature."""
         return self._keep("signature", self._source.sign(key, message))
 
+    def exchange(self, key: Any, public_key: Any) -> bytes:
+        """The secret of a static Diffie-Hellman."""
+        return self._keep("exchange", self._source.exchange(key, public_key))
+
+    def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
+        """What was extracted from a pre-shared key."""
+        return self._keep("extraction", self._source.extract(function, salt, psk))
+
     def _keep(self, kind: str, value: V) -> V:
         self.tape.append((kind, value))
         return value
@@ -209,6 +218,16 @@ class ReplayingEntropy(Entropy):
         """The recorded signature."""
         signature: bytes = self._next("signature")
         return signature
+
+    def exchange(self, key: Any, public_key: Any) -> bytes:
+        """The recorded secret; `key` is not used."""
+        secret: bytes = self._next("exchange")
+        return secret
+
+    def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
+        """The recorded extraction; `psk` is not used."""
+        extracted: bytes = self._next("extraction")
+        return extracted
 
     def _next(self, kind: str) -> Any:
         recorded, value = next(self._tape, ("nothing more", None))

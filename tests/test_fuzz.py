@@ -8,13 +8,13 @@ from types import ModuleType
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fuzz import engine, frames
+from fuzz import engine, frames, noise
 from fuzz.insecure import insecure_provider
 from fuzz.run import load_seeds, mutate
 from nautilus_core import INITIATOR, RESPONDER, PublicKey, Role
 from nautilus_core.crypto.suites import AES_128_GCM
 
-HARNESSES = pytest.mark.parametrize("harness", [frames, engine], ids=["frames", "engine"])
+HARNESSES = pytest.mark.parametrize("harness", [frames, engine, noise], ids=["frames", "engine", "noise"])
 
 
 @HARNESSES
@@ -34,7 +34,7 @@ def test_the_seeds_in_the_repository_come_through(harness: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("role", [INITIATOR, RESPONDER])
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(len(engine.PROFILES)))
 @pytest.mark.parametrize("secure", [True, False])
 def test_the_recorded_peer_takes_its_victim_through_handshake_and_channel(
     role: Role, number: int, secure: bool

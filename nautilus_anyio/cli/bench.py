@@ -26,11 +26,11 @@ from nautilus_core import (
     INITIATOR,
     NEED_DATA,
     RESPONDER,
+    Channel,
     Handshake,
     HandshakeCompleted,
     Identity,
     Profile,
-    SecureChannel,
     Session,
     profiles,
     trust,
@@ -177,7 +177,7 @@ def _pair(suite: str) -> tuple[Profile, Profile]:
     )
 
 
-def handshake(ours: Profile, theirs: Profile) -> tuple[SecureChannel, SecureChannel]:
+def handshake(ours: Profile, theirs: Profile) -> tuple[Channel, Channel]:
     """A complete handshake of both ends in memory, through the responder's acceptance; their channels."""
     initiator, responder = Handshake(INITIATOR, ours), Handshake(RESPONDER, theirs)
     _advance(initiator)
@@ -212,7 +212,7 @@ def _channels() -> list[Case]:
     return cases
 
 
-def _mover(sender: SecureChannel, receiver: SecureChannel, payload: bytes) -> Callable[[], object]:
+def _mover(sender: Channel, receiver: SecureChannel, payload: bytes) -> Callable[[], object]:
     def move() -> None:
         sender.send_data(payload)
         receiver.receive_data(sender.data_to_send())

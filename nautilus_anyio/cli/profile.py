@@ -6,11 +6,15 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,6 +28,7 @@ from nautilus_core import (
     Profile,
     SessionKeyDerivation,
     lay_out,
+    noise,
     profiles,
     trust,
 )
@@ -36,7 +41,12 @@ _EXAMPLES: Final = """\
   nautilus profile show                                     the default, nautilus/1
   nautilus profile show --suite X25519_AES256GCM_SHA384 --protocol acme/1
   nautilus profile show --profile acme.node:make_profile    your own: a Profile, or what makes one
+  nautilus profile show --noise Noise_XX_25519_ChaChaPoly_SHA256
   nautilus profile show --mermaid > handshake.mmd           a sequence diagram"""
+
+KEY_PAIRS: Final[Mapping[str, Callable[[], X25519PrivateKey | X448PrivateKey]]] = MappingProxyType(
+    {"25519": X25519PrivateKey.generate, "448": X448PrivateKey.generate}
+)
 
 _WIDE: Final = 110
 """Columns of a terminal from which on there is room for what each message holds."""
@@ -48,6 +58,9 @@ def add_commands(commands: Any) -> None:
     what = "show a profile's steps: who sends, what is sealed, flights, round trips"
     parser = add_command(verbs, "show", what, _EXAMPLES, show)
     parser.add_argument("--profile", metavar="MODULE:NAME", help="a profile of your own (default: nautilus/1)")
+    parser.add_argument(
+        "--noise", metavar="NAME", help="a Noise protocol, with the security properties of each payload (section 7.7)"
+    )
     parser.add_argument("--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable")
     parser.add_argument(
         "--protocol", action="append", default=[], metavar="ID", help="application protocol id; repeatable"
@@ -77,15 +90,39 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _profile(options: argparse.Namespace) -> Profile:
-    if options.profile is not None:
-        if options.suite or options.protocol or options.anonymous:
-            raise ValueError(
-                "--profile goes without --suite, --protocol and --anonymous: your own profile says all that"
-            )
-        return imported_profile(options.profile)
+    if options.profile is not None or options.noise is not None:
+        if options.suite or options.protocol or options.anonymous or None not in (options.profile, options.noise):
+            raise ValueError("--profile and --noise each go alone: such a profile says all that by itself")
+        return imported_profile(options.profile) if options.noise is None else noise_profile(options.noise)
     suites: dict[str, Any] = {"suites": options.suite} if options.suite else {}
     identity = ANONYMOUS if options.anonymous else Identity.generate()
     return profiles.nautilus(identity=identity, trust=trust.anyone(), protocols=options.protocol, **suites)
+
+
+def noise_profile(name: str) -> Profile:
+    """A profile of the Noise protocol `name`, with keys of nobody's, to be looked at; `ValueError` for a wrong name."""
+    protocol = noise.NoiseProtocol.parse(name)
+    own = KEY_PAIRS[protocol.dh.name]()
+    public = own.public_key()
+    psks = [bytes(32)] * sum(message.tokens.count("psk") for message in protocol.pattern.messages)
+    anyone = trust.anyone(anonymous=True)
+    problem = ValueError(f"no profile of {name}")
+    for static, remote, ephemeral, remote_ephemeral, policy in product(
+        (own, None), (None, public), (None, own), (None, public), (anyone, None)
+    ):
+        try:
+            return profiles.noise(
+                name,
+                static=static,
+                remote_static=remote,
+                psks=psks,
+                trust=policy,
+                ephemeral=ephemeral,
+                remote_ephemeral=remote_ephemeral,
+            )
+        except ValueError as error:
+            problem = error
+    raise problem
 
 
 def imported_profile(path: str) -> Profile:
@@ -163,7 +200,7 @@ def _facts(profile: Profile, layout: Layout, accepted: bool) -> Iterator[tuple[s
     if layout.at_least or any(step.conditional for step in layout.steps):
         yield "counted", "as if every step ran, with one message"
     for heading, offers in profile.offers:
-        yield heading, "\n".join(offers) if heading == "suites" else ", ".join(offers) or "none"
+        yield heading, "\n".join(offers) if heading in ("suites", "pattern") else ", ".join(offers) or "none"
     limits = [
         f"{name} {value:,}" + ("" if name == "messages" else " B") for name, value in asdict(profile.limits).items()
     ]

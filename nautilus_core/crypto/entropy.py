@@ -1,6 +1,6 @@
 """Where randomness and private-key operations come from: an argument of every handshake, so that a recording replays.
 
-Nothing else in the core draws a random number, makes a key or signs.
+Nothing else in the core draws a random number, makes a key, signs, or uses a static key or a pre-shared one.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import (
     MLKEM1024PrivateKey,
     MLKEM1024PublicKey,
 )
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 if TYPE_CHECKING:
+    from .hashing import HashFunction
     from .signatures import SigningKey
 
-EphemeralKey = X25519PrivateKey | EllipticCurvePrivateKey | MLKEM768PrivateKey | MLKEM1024PrivateKey
+EphemeralKey = X25519PrivateKey | X448PrivateKey | EllipticCurvePrivateKey | MLKEM768PrivateKey | MLKEM1024PrivateKey
 
 _GENERATORS: Final[Mapping[str, Callable[[], EphemeralKey]]] = MappingProxyType(
     {
         "X25519": X25519PrivateKey.generate,
+        "X448": X448PrivateKey.generate,
         "P256": lambda: generate_ec(SECP256R1()),
         "P384": lambda: generate_ec(SECP384R1()),
         "MLKEM768": MLKEM768PrivateKey.generate,
@@ -46,7 +49,8 @@ class Entropy:
         return os.urandom(length)
 
     def ephemeral_key(self, algorithm: str) -> Any:
-        """A fresh private key, an `EphemeralKey`; `algorithm` is X25519, P256, P384, MLKEM768 or MLKEM1024."""
+        """A fresh private key, an `EphemeralKey`; `algorithm` is X25519, X448, P256, P384, MLKEM768 or
+        MLKEM1024."""
         return _GENERATORS[algorithm]()
 
     def encapsulate(self, public_key: MLKEM768PublicKey | MLKEM1024PublicKey) -> tuple[bytes, bytes]:
@@ -56,6 +60,15 @@ class Entropy:
     def sign(self, key: SigningKey, message: bytes) -> bytes:
         """The signature of `key`, by its scheme, over `message`."""
         return key.sign(message)
+
+    def exchange(self, key: Any, public_key: Any) -> bytes:
+        """Diffie-Hellman of the static private key `key` and the peer's `public_key`; `ValueError` when it is all zeros."""
+        secret: bytes = key.exchange(public_key)
+        return secret
+
+    def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
+        """HKDF-Extract (RFC 5869 section 2.2) of a pre-shared key; `salt` is at most a hash long."""
+        return function.hmac(salt, psk)
 
 
 SYSTEM_ENTROPY: Final = Entropy()

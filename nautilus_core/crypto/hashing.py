@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -25,6 +25,7 @@ _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _LABEL_PREFIX: Final = b"nautilus1 "
 
 Hmac: TypeAlias = Callable[[bytes, bytes], bytes]
+Hkdf: TypeAlias = Callable[[bytes, bytes], tuple[bytes, bytes]]
 
 
 def _hmac_over(new: Callable[[bytes], _Hash], block_size: int) -> Hmac:
@@ -41,6 +42,24 @@ def _hmac_over(new: Callable[[bytes], _Hash], block_size: int) -> Hmac:
     return hmac
 
 
+def _hkdf_over(new: Callable[[bytes], _Hash], length: int, block_size: int) -> Hkdf:
+    """HKDF (RFC 5869) of (salt, input) with an empty info and two outputs, each as long as the hash, as the salt is.
+
+    Six calls of the hash, whose padded keys serve twice, cost less than one call through `cryptography`.
+    """
+    inner_pad, outer_pad = b"\x36" * (block_size - length), b"\x5c" * (block_size - length)
+
+    def hkdf(salt: bytes, material: bytes) -> tuple[bytes, bytes]:
+        secret = new(salt.translate(_INNER_PAD) + inner_pad + material).digest()
+        secret = new(salt.translate(_OUTER_PAD) + outer_pad + secret).digest()
+        inner = secret.translate(_INNER_PAD) + inner_pad
+        outer = secret.translate(_OUTER_PAD) + outer_pad
+        first = new(outer + new(inner + b"\x01").digest()).digest()
+        return first, new(outer + new(inner + first + b"\x02").digest()).digest()
+
+    return hkdf
+
+
 class HashFunction:
     """A hash by name.
 
@@ -48,20 +67,23 @@ class HashFunction:
         digest_size: of its output, in bytes.
         new: a running hash that begins with the bytes given.
         hmac: HMAC of (key, message), for keys as long as the hash's output.
+        hkdf: two outputs of HKDF of (salt, input), for salts as long as the hash's output.
         empty: the hash of nothing, which RFC 8446 section 7.1 uses as an empty context.
+        algorithm: the same hash as `cryptography` has it.
     """
 
-    __slots__ = ("_for_hkdf", "digest_size", "empty", "hmac", "name", "new")
+    __slots__ = ("algorithm", "digest_size", "empty", "hkdf", "hmac", "name", "new")
 
     def __init__(
-        self, name: str, block_size: int, new: Callable[[bytes], _Hash], for_hkdf: hashes.HashAlgorithm
+        self, name: str, block_size: int, new: Callable[[bytes], _Hash], algorithm: hashes.HashAlgorithm
     ) -> None:
         self.name = name
         self.new = new
         self.empty = new(b"").digest()
         self.digest_size = len(self.empty)
         self.hmac = _hmac_over(new, block_size)
-        self._for_hkdf = for_hkdf
+        self.hkdf = _hkdf_over(new, self.digest_size, block_size)
+        self.algorithm = algorithm
 
     def __repr__(self) -> str:
         return self.name
@@ -75,7 +97,11 @@ class HashFunction:
         info = _label_head(label, length, len(context)) + context
         if length <= self.digest_size:
             return self.hmac(secret, info + b"\x01")[:length]
-        return HKDFExpand(self._for_hkdf, length, info).derive(secret)
+        return self.expand(secret, info, length)
+
+    def expand(self, secret: bytes, info: bytes, length: int) -> bytes:
+        """HKDF-Expand (RFC 5869 section 2.3); `length` in bytes."""
+        return HKDFExpand(self.algorithm, length, info).derive(secret)
 
     def label_info(self, label: bytes, length: int) -> bytes:
         """What HKDF-Expand-Label without a context feeds to HMAC for one block: a constant, to be made once."""
@@ -98,7 +124,13 @@ def _label_head(label: bytes, length: int, context_length: int) -> bytes:
 
 SHA256: Final = HashFunction("SHA256", 64, hashlib.sha256, hashes.SHA256())
 SHA384: Final = HashFunction("SHA384", 128, hashlib.sha384, hashes.SHA384())
-HASHES: Final[Mapping[str, HashFunction]] = MappingProxyType({"SHA256": SHA256, "SHA384": SHA384})
+SHA512: Final = HashFunction("SHA512", 128, hashlib.sha512, hashes.SHA512())
+BLAKE2S: Final = HashFunction("BLAKE2s", 64, cast("Callable[[bytes], _Hash]", hashlib.blake2s), hashes.BLAKE2s(32))
+BLAKE2B: Final = HashFunction("BLAKE2b", 128, cast("Callable[[bytes], _Hash]", hashlib.blake2b), hashes.BLAKE2b(64))
+HASHES: Final[Mapping[str, HashFunction]] = MappingProxyType(
+    {function.name: function for function in (SHA256, SHA384, SHA512, BLAKE2S, BLAKE2B)}
+)
+"""Every hash by name: the first two are those of our cipher suites, all but SHA384 those of Noise."""
 
 
 class TranscriptHash:
@@ -125,6 +157,12 @@ class TranscriptHash:
         self._hash = function.new(b"".join(self._early))
         self.update = self._hash.update
         self._early.clear()
+
+    def content(self) -> bytes:
+        """Everything so far; `LocalProtocolError` once a hash is selected."""
+        if self._hash is not None:
+            raise LocalProtocolError("the transcript is a hash by now: its bytes are not kept")
+        return b"".join(self._early)
 
     def digest(self) -> bytes:
         """The hash of everything so far; `LocalProtocolError` before a hash is selected."""

@@ -21,8 +21,10 @@ class _Constants:
         "derived_early_secret",
         "exporter",
         "finished",
+        "initiator_datagrams",
         "initiator_handshake",
         "initiator_session",
+        "responder_datagrams",
         "responder_handshake",
         "responder_session",
         "zeros",
@@ -36,6 +38,8 @@ class _Constants:
         self.responder_handshake = function.label_head(b"r hs traffic")
         self.initiator_session = function.label_head(b"i ap traffic")
         self.responder_session = function.label_head(b"r ap traffic")
+        self.initiator_datagrams = function.label_head(b"i dg traffic")
+        self.responder_datagrams = function.label_head(b"r dg traffic")
         self.exporter = function.label_head(b"exp master")
         self.finished = function.label_info(b"finished", function.digest_size)
 
@@ -81,8 +85,11 @@ class KeySchedule:
         hmac = self._hmac
         return hmac(hmac(secret, self._constants.finished), transcript_hash)
 
-    def session_secrets(self, transcript_hash: bytes) -> SessionSecrets:
-        """Derive the session's secrets from the transcript through the last message, and forget the handshake's."""
+    def session_secrets(self, transcript_hash: bytes, *, datagrams: bool = False) -> SessionSecrets:
+        """Derive the session's secrets from the transcript through the last message, and forget the handshake's.
+
+        Those of datagrams only when they are wanted: the secret that all of them come from is kept nowhere.
+        """
         if not self._secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
         function, constants, hmac = self._suite.hash, self._constants, self._hmac
@@ -93,19 +100,32 @@ class KeySchedule:
             self._suite,
             initiator=hmac(master, constants.initiator_session + context),
             responder=hmac(master, constants.responder_session + context),
+            initiator_datagrams=hmac(master, constants.initiator_datagrams + context) if datagrams else b"",
+            responder_datagrams=hmac(master, constants.responder_datagrams + context) if datagrams else b"",
             exporter=hmac(master, constants.exporter + context),
         )
 
 
 class SessionSecrets:
-    """What a completed handshake leaves: a traffic secret for each direction and the exporter's."""
+    """What a completed handshake leaves: traffic secrets for each direction, of records and datagrams, and the exporter's."""
 
-    __slots__ = ("_exporter", "_initiator", "_responder", "_suite")
+    __slots__ = ("_exporter", "_initiator", "_initiator_datagrams", "_responder", "_responder_datagrams", "_suite")
 
-    def __init__(self, suite: CipherSuite, *, initiator: bytes, responder: bytes, exporter: bytes) -> None:
+    def __init__(
+        self,
+        suite: CipherSuite,
+        *,
+        initiator: bytes,
+        responder: bytes,
+        initiator_datagrams: bytes,
+        responder_datagrams: bytes,
+        exporter: bytes,
+    ) -> None:
         self._suite = suite
         self._initiator = initiator
         self._responder = responder
+        self._initiator_datagrams = initiator_datagrams
+        self._responder_datagrams = responder_datagrams
         self._exporter = exporter
 
     def __repr__(self) -> str:
@@ -117,6 +137,16 @@ class SessionSecrets:
             secret, self._initiator = self._initiator, b""
         else:
             secret, self._responder = self._responder, b""
+        if not secret:
+            raise LocalProtocolError(_NOT_ESTABLISHED)
+        return TrafficKey(self._suite, secret)
+
+    def datagram_key(self, sender: Role) -> TrafficKey:
+        """The key of `sender` for datagrams, once."""
+        if sender is INITIATOR:
+            secret, self._initiator_datagrams = self._initiator_datagrams, b""
+        else:
+            secret, self._responder_datagrams = self._responder_datagrams, b""
         if not secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
         return TrafficKey(self._suite, secret)

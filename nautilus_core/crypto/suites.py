@@ -32,6 +32,7 @@ CHACHA20_POLY1305: Final = Aead("CHACHA20POLY1305", 32, ChaCha20Poly1305)
 class CipherSuite:
     """A group for the key agreement (by name), an AEAD for the messages, a hash for transcript and key schedule.
 
+    A suite that is a Noise protocol has no group: its messages agree on the key.
     `key_info` and `iv_info` are the constants of RFC 8446 section 7.3, made once.
     """
 
@@ -46,6 +47,12 @@ class CipherSuite:
         return self.name
 
 
+def make_suite(name: str, group: str, aead: Aead, function: HashFunction) -> CipherSuite:
+    """A suite and its constants."""
+    key_info, iv_info = function.label_info(b"key", aead.key_length), function.label_info(b"iv", 12)
+    return CipherSuite(name, group, aead, function, key_info, iv_info)
+
+
 def _all_suites() -> Mapping[str, CipherSuite]:
     groups = ("X25519MLKEM768", "SecP384R1MLKEM1024", "X25519", "P256")
     ciphers = ((AES_256_GCM, SHA384), (CHACHA20_POLY1305, SHA256), (AES_128_GCM, SHA256))
@@ -53,8 +60,7 @@ def _all_suites() -> Mapping[str, CipherSuite]:
     for group in groups:
         for aead, function in ciphers:
             name = f"{group}_{aead.name}_{function.name}"
-            key_info, iv_info = function.label_info(b"key", aead.key_length), function.label_info(b"iv", 12)
-            suites[name] = CipherSuite(name, group, aead, function, key_info, iv_info)
+            suites[name] = make_suite(name, group, aead, function)
     return MappingProxyType(suites)
 
 

@@ -94,6 +94,17 @@ class TrafficKey:
         if len(nonces) < len(ciphertexts):
             raise _not_updated()
 
+    def seal_at(self, n: int, plaintext: bytes) -> bytes:
+        """Encrypt under the sequence number `n`, which the caller counts; for datagrams, which have keys of their own."""
+        return self._cipher.encrypt((self._iv ^ n).to_bytes(12, "big"), plaintext, None)
+
+    def open_at(self, n: int, ciphertext: bytes) -> bytes:
+        """Decrypt what was encrypted under the sequence number `n`; raises `InvalidMessage`. For datagrams alone."""
+        try:
+            return self._cipher.decrypt((self._iv ^ n).to_bytes(12, "big"), ciphertext, None)
+        except (InvalidTag, ValueError) as error:
+            raise _does_not_open(n) from error
+
     def _nonces(self, count: int) -> list[bytes]:
         """The next `count` nonces, or as many as are left (RFC 8446 section 5.3)."""
         iv, first = self._iv, self.sequence

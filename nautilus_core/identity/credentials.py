@@ -1,15 +1,16 @@
 """Identities, public keys, and the proof that a peer owns one. Whether to trust the owner is decided in `trust`.
 
-Credential types beside raw public keys (X.509 chains, DIDs) belong here, each behind `verify_possession`, which alone
-makes a `VerifiedPeer`.
+Credential types beside raw public keys (X.509 chains, DIDs) belong here. `verify_possession` (by a signature) and
+`verify_key_agreement` (by a Diffie-Hellman) alone make a `VerifiedPeer`.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,6 +30,8 @@ from .words import words
 
 RAW_PUBLIC_KEY: Final = "raw-public-key"
 ANONYMOUS_TYPE: Final = "anonymous"
+NOISE_STATIC_TYPES: Final[Mapping[str, int]] = MappingProxyType({"noise-static-25519": 32, "noise-static-448": 56})
+"""Credential types, and schemes, of Noise static keys, with their lengths in bytes: they agree on keys and sign nothing."""
 
 _PEER_ID_PREFIX: Final = "key:"
 _FINGERPRINT_CONTEXT: Final = b"nautilus public key\0"
@@ -37,10 +40,10 @@ _WORDS_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A raw public key of a signature scheme.
+    """A raw public key: of a signature scheme, or a Noise static key.
 
     Args:
-        scheme: one of `SCHEMES`.
+        scheme: one of `SCHEMES`, or `noise-static-25519` or `noise-static-448`.
         data: the raw key, of the scheme's exact length in bytes.
 
     Raises:
@@ -52,10 +55,17 @@ class PublicKey:
     _verify: Callable[[bytes, bytes], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_verify", scheme_named(self.scheme).verifier(self.data))
+        length = NOISE_STATIC_TYPES.get(self.scheme)
+        if length is None:
+            verify = scheme_named(self.scheme).verifier(self.data)
+        elif len(self.data) == length:
+            verify = _signs_nothing
+        else:
+            raise ValueError(f"a {self.scheme} key has {length} bytes, not {len(self.data)}")
+        object.__setattr__(self, "_verify", verify)
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether `signature` is one of this key over `message`."""
+        """Whether `signature` is one of this key over `message`; never so for a key that agrees on keys."""
         return self._verify(signature, message)
 
     @property
@@ -75,6 +85,10 @@ class PublicKey:
 
     def __repr__(self) -> str:
         return f"PublicKey({self.scheme}, {self.peer_id})"
+
+
+def _signs_nothing(signature: bytes, message: bytes) -> bool:
+    return False
 
 
 def check_peer_id(peer_id: str) -> str:
@@ -183,7 +197,7 @@ _ONLY_VERIFICATION: Final = object()
 
 
 class VerifiedPeer:
-    """A peer that has proved possession of its key in this handshake. Only `verify_possession` can make one.
+    """A peer that has proved possession of its key in this handshake. Only the two verifying functions can make one.
 
     Attributes:
         public_key: the key whose possession was proved.
@@ -220,6 +234,43 @@ class VerifiedPeer:
 
 
 Peer = VerifiedPeer | Anonymous
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPeer:
+    """Whom a Noise static key belongs to, before it has proved anything.
+
+    The session's keys will be bound to it: nobody else can read what is sent, or have sent what comes. So a trust policy can
+    refuse it; but only what it sends proves that it is there.
+    """
+
+    credential_type: str
+    public_key: PublicKey
+
+    @property
+    def peer_id(self) -> str:
+        """What it would be known by."""
+        return self.public_key.peer_id
+
+
+def verify_key_agreement(credential_type: str, public_key: PublicKey, source: int) -> VerifiedPeer:
+    """The peer, once a message of it has opened under keys made by a Diffie-Hellman with its static key.
+
+    Args:
+        credential_type: how the key was presented.
+        public_key: the static key.
+        source: the source property of that message (Noise section 7.7): 1 by `ss`, 2 by `es` or `se`.
+
+    Raises:
+        AuthenticationFailed: for 0: the message could be anybody's.
+    """
+    if source < 1:
+        raise AuthenticationFailed(
+            "the peer did not prove that it owns its static key",
+            expected="a message under a key that is made with it",
+            received="a message that anybody could have sent",
+        )
+    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
 
 
 def verify_possession(

@@ -14,8 +14,9 @@ from ..errors import AuthenticationFailed
 from ..events import PeerIdentified, Question
 from .credentials import (
     ANONYMOUS_TYPE,
+    NOISE_STATIC_TYPES,
     RAW_PUBLIC_KEY,
-    Anonymous,
+    ClaimedPeer,
     Peer,
     PublicKey,
     VerifiedPeer,
@@ -34,14 +35,24 @@ class TrustPolicy(ABC):
     Attributes:
         schemes: signature schemes that can satisfy the policy: only these are offered to the peer.
         credential_types: likewise the types of credential; `anonymous` among them admits an anonymous peer.
+        static_keys: likewise the types of Noise static keys, which are proved by a Diffie-Hellman and not by a signature.
     """
 
     schemes: tuple[str, ...] = tuple(SCHEMES)
     credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
+    static_keys: tuple[str, ...] = tuple(NOISE_STATIC_TYPES)
 
     @abstractmethod
-    def authorize(self, peer: Peer, context: Context) -> Deciding | None:
-        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask."""
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding | None:
+        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask.
+
+        A `ClaimedPeer` comes from those Noise patterns alone in which a peer proves its key after the handshake.
+        """
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it admits a peer that does not say who it is."""
+        return ANONYMOUS_TYPE in self.credential_types
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
         """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
@@ -62,12 +73,13 @@ class _Pinned(TrustPolicy):
         if len(keys) == len(set(peers)):
             used = {key.scheme for key in keys}
             self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
+            self.static_keys = tuple(kind for kind in NOISE_STATIC_TYPES if kind in used)
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
         return self._keys.get((scheme, credential))
 
-    def authorize(self, peer: Peer, context: Context) -> None:
-        if isinstance(peer, VerifiedPeer):
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
+        if isinstance(peer, (VerifiedPeer, ClaimedPeer)):
             key = peer.public_key
             if (key.scheme, key.data) in self._keys:
                 return
@@ -116,7 +128,7 @@ class _KnownPeers(TrustPolicy):
         self._name = name
         self._accept_new = accept_new
 
-    def authorize(self, peer: Peer, context: Context) -> Deciding | None:
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding | None:
         name = self._name_of(peer)
         if self._is_known(name, peer) or self._accept_new:
             return None
@@ -127,10 +139,10 @@ class _KnownPeers(TrustPolicy):
         if not self._is_known(name, peer):
             self._store.remember(name, peer.peer_id)
 
-    def _name_of(self, peer: Peer) -> str:
+    def _name_of(self, peer: Peer | ClaimedPeer) -> str:
         return peer.peer_id if self._name is None else self._name
 
-    def _is_known(self, name: str, peer: Peer) -> bool:
+    def _is_known(self, name: str, peer: Peer | ClaimedPeer) -> bool:
         """Whether `peer` was met under `name`; refused where somebody else was, perhaps only a moment ago."""
         known = self._store.lookup(name)
         if known and peer.peer_id not in known:
@@ -151,7 +163,7 @@ class _Anyone(TrustPolicy):
     def __init__(self, anonymous: bool) -> None:
         self.credential_types = _types(anonymous=anonymous)
 
-    def authorize(self, peer: Peer, context: Context) -> None:
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
         return None
 
 
@@ -159,11 +171,11 @@ class _Ask(TrustPolicy):
     def __init__(self, anonymous: bool) -> None:
         self.credential_types = _types(anonymous=anonymous)
 
-    def authorize(self, peer: Peer, context: Context) -> Deciding:
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         return _ask(peer, None, context)
 
 
-def _ask(peer: VerifiedPeer | Anonymous, name: str | None, context: Context) -> Deciding:
+def _ask(peer: Peer | ClaimedPeer, name: str | None, context: Context) -> Deciding:
     yield from context.ask(PeerIdentified(peer=peer, name=name))
 
 

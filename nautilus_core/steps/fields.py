@@ -19,7 +19,7 @@ Nonce: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 KeyShare: TypeAlias = Annotated[bytes, Meta(max_length=4096)]
 Credential: TypeAlias = Annotated[bytes, Meta(max_length=32_768)]
 Signature: TypeAlias = Annotated[bytes, Meta(max_length=8192)]
-Mac: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=48)]
+Mac: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=64)]
 
 GREASE_BYTES = 5
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..channel import SecureChannel
-from ..crypto.key_schedule import KeySchedule
+from ..crypto.key_schedule import KeySchedule, SessionSecrets
+from ..datagrams import DatagramChannel
 from ..errors import LocalProtocolError, SessionKeyDerivationFailed
 from ..limits import Limits
 from ..role import INITIATOR, Role, Stage
@@ -42,15 +44,16 @@ class SessionKeyDerivation(MessageStep[Finished]):
 
     built_in = True
 
-    __slots__ = ("_limits", "message", "name", "needs", "provides", "sender")
+    __slots__ = ("_datagrams", "_limits", "message", "name", "needs", "provides", "sender")
 
-    def __init__(self, sender: Role, limits: Limits) -> None:
+    def __init__(self, sender: Role, limits: Limits, *, datagrams: bool = False) -> None:
         self.sender = sender
         if sender is INITIATOR:
             self.name, self.message, self.needs, self.provides = _INITIATOR_FINISHED
         else:
             self.name, self.message, self.needs, self.provides = _RESPONDER_FINISHED
         self._limits = limits
+        self._datagrams = datagrams
 
     def write(self, context: Context) -> Finished:
         """The MAC."""
@@ -76,7 +79,7 @@ class SessionKeyDerivation(MessageStep[Finished]):
         if context.suite is None:
             raise LocalProtocolError("no cipher suite is selected")
         role = context.role
-        secrets = _schedule(context).session_secrets(context.transcript_hash())
+        secrets = _schedule(context).session_secrets(context.transcript_hash(), datagrams=self._datagrams)
         context.schedule = None
         limits = self._limits
         first_records = b""
@@ -101,9 +104,14 @@ class SessionKeyDerivation(MessageStep[Finished]):
             suite=context.suite.name,
             exporter=secrets.export,
             channel_maker=make_channel,
+            datagram_maker=partial(_make_datagrams, secrets, role) if self._datagrams else None,
             extensions=context.extensions,
         )
         context.finish(session, first_records=first_records)
+
+
+def _make_datagrams(secrets: SessionSecrets, role: Role) -> DatagramChannel:
+    return DatagramChannel(writing=secrets.datagram_key(role), reading=secrets.datagram_key(role.peer))
 
 
 def _schedule(context: Context) -> KeySchedule:

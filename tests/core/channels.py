@@ -12,6 +12,7 @@ from nautilus_core import (
     SUITES,
     Accepted,
     AlertCode,
+    Channel,
     DataReceived,
     Event,
     HandshakeError,
@@ -82,7 +83,7 @@ class Forger:
         return self.frame(SEALED_ALERT, msgspec.msgpack.encode(fields))
 
 
-def events(channel: SecureChannel) -> list[Event]:
+def events(channel: Channel) -> list[Event]:
     """All events up to `NEED_DATA`, or through the first `PeerClosed`."""
     found: list[Event] = []
     while not isinstance(event := channel.next_event(), Signal):
@@ -92,7 +93,7 @@ def events(channel: SecureChannel) -> list[Event]:
     return found
 
 
-def deliver(sender: SecureChannel, receiver: SecureChannel) -> list[Event]:
+def deliver(sender: Channel, receiver: Channel) -> list[Event]:
     """Move all that `sender` has to say; what `receiver` makes of it."""
     data = sender.data_to_send()
     if data:
@@ -105,7 +106,7 @@ def received(found: list[Event]) -> bytes:
     return b"".join(event.data for event in found if isinstance(event, DataReceived))
 
 
-def outcome(channel: SecureChannel) -> tuple[list[Event], HandshakeError | None]:
+def outcome(channel: Channel) -> tuple[list[Event], HandshakeError | None]:
     """All events, and the error that came after them, if one did."""
     found: list[Event] = []
     try:
@@ -129,7 +130,7 @@ def frames(data: bytes | bytearray) -> list[bytes]:
     return cut
 
 
-def told(channel: SecureChannel) -> AlertCode | int | None:
+def told(channel: Channel) -> AlertCode | int | None:
     """The code of the alert that ended the channel, or None when something else did."""
     _, error = outcome(channel)
     return error.code if isinstance(error, PeerAborted) else None

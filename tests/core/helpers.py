@@ -9,6 +9,7 @@ import msgspec
 
 from nautilus_core import (
     INITIATOR,
+    Channel,
     Context,
     CustomProtocolStep,
     Handshake,
@@ -18,7 +19,6 @@ from nautilus_core import (
     Profile,
     Question,
     Role,
-    SecureChannel,
     Signal,
     Stage,
     State,
@@ -267,6 +267,6 @@ def drain(handshake: Handshake) -> list[Any]:
     return events
 
 
-def channels(pair: Pair) -> tuple[SecureChannel, SecureChannel]:
+def channels(pair: Pair) -> tuple[Channel, Channel]:
     """Both channels of a completed pair."""
     return pair.initiator.session.channel(), pair.responder.session.channel()

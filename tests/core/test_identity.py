@@ -396,7 +396,8 @@ def test_no_secret_in_any_repr() -> None:
     cells = [cell.cell_contents for cell in maker.__closure__]
     initiator, responder = channels(pair)
     shown += [initiator, responder, *cells]
-    for channel in (initiator, responder):
+    ends: tuple[Any, ...] = (initiator, responder)
+    for channel in ends:
         for key in (channel._writer._key, channel._reading):
             hidden.append(key._secret)
             shown.append(key)

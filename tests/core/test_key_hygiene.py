@@ -56,9 +56,9 @@ def test_after_completion_only_the_key_for_a_rejection_is_left_and_not_once_the_
     pair = Pair(alice(), bob()).run()
     initiator, responder = stream_of(pair.initiator.handshake), stream_of(pair.responder.handshake)
     assert isinstance(initiator.reading, TrafficKey)
-    assert vars(initiator)["_writing"] is None
+    assert initiator._writing is None
     assert responder.reading is None
-    assert vars(responder)["_writing"] is None
+    assert responder._writing is None
     pair.initiator.session.channel()
     assert initiator.reading is None
 

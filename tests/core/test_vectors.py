@@ -16,6 +16,7 @@ from nautilus_core import (
     Accepted,
     AlertCode,
     AuthenticationFailed,
+    Channel,
     DataReceived,
     Handshake,
     HandshakeCompleted,
@@ -25,7 +26,6 @@ from nautilus_core import (
     PeerAborted,
     PeerClosed,
     Role,
-    SecureChannel,
     Session,
     SessionKeyDerivationFailed,
     StepCompleted,
@@ -193,7 +193,7 @@ def opened(events: list[Event]) -> bytes:
     return b"".join(event.data for event in events if isinstance(event, DataReceived))
 
 
-def speak(channel: SecureChannel, group: list[Record]) -> None:
+def speak(channel: Channel, group: list[Record]) -> None:
     """Make the call that `group` comes from, if the application made any, and compare the records, to the byte."""
     call = group[0].call
     if call is not None:
@@ -201,7 +201,7 @@ def speak(channel: SecureChannel, group: list[Record]) -> None:
     assert bytes(channel.data_to_send()) == b"".join(bytes.fromhex(record.wire) for record in group)
 
 
-def listen(channel: SecureChannel, record: Record) -> None:
+def listen(channel: Channel, record: Record) -> None:
     """Give the record to the channel; it must find in it what the vector says."""
     channel.receive_data(bytes.fromhex(record.wire))
     if record.type == "sealed alert":

@@ -17,11 +17,11 @@ from nautilus_core import (
     INITIATOR,
     RESPONDER,
     SUITES,
+    Channel,
     CipherSuite,
     Identity,
     PublicKey,
     Role,
-    SecureChannel,
     Session,
     StepCompleted,
     StepSkipped,
@@ -543,7 +543,7 @@ class _ChannelMaker:
             if call is None or call.name != "abort":
                 self._answer(peer, sender.peer)
 
-    def _answer(self, channel: SecureChannel, role: Role) -> None:
+    def _answer(self, channel: Channel, role: Role) -> None:
         model.events_of(channel)
         self._deliver(role, None)
 

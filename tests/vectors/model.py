@@ -22,6 +22,7 @@ from nautilus_core import (
     INITIATOR,
     RESPONDER,
     Anonymous,
+    Channel,
     Context,
     CustomProtocolStep,
     Entropy,
@@ -31,7 +32,6 @@ from nautilus_core import (
     MultiMessageStep,
     Profile,
     Role,
-    SecureChannel,
     Stage,
     TrustPolicy,
     profiles,
@@ -434,7 +434,7 @@ def pair_of(vector: Vector, initiator: Entropy | None = None, responder: Entropy
     return pair.run()
 
 
-def perform(channel: SecureChannel, call: Call) -> None:
+def perform(channel: Channel, call: Call) -> None:
     """Make `call` on a channel."""
     if call.name == "send_data":
         channel.send_data(bytes.fromhex(call.data or ""))
@@ -446,7 +446,7 @@ def perform(channel: SecureChannel, call: Call) -> None:
         channel.abort("the vector says so", code=call.code or 0, retry_after=call.retry_after)
 
 
-def events_of(channel: SecureChannel) -> list[Event]:
+def events_of(channel: Channel) -> list[Event]:
     """All that the channel has to say now; raises what ended it."""
     events: list[Event] = []
     while not isinstance(event := channel.next_event(), Signal):

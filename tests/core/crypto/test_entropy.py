@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM1024PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from nautilus_core import Entropy, Identity
@@ -16,6 +17,7 @@ from tests.vectors.model import private_bytes
 
 KINDS: dict[str, type[Any]] = {
     "X25519": X25519PrivateKey,
+    "X448": X448PrivateKey,
     "P256": EllipticCurvePrivateKey,
     "P384": EllipticCurvePrivateKey,
     "MLKEM768": MLKEM768PrivateKey,
@@ -44,7 +46,7 @@ def test_every_key_is_of_its_kind_and_fresh(kind: str) -> None:
 
 def test_there_are_no_other_kinds() -> None:
     with pytest.raises(KeyError):
-        SYSTEM_ENTROPY.ephemeral_key("X448")
+        SYSTEM_ENTROPY.ephemeral_key("P521")
 
 
 @pytest.mark.parametrize("new", [MLKEM768PrivateKey, MLKEM1024PrivateKey])

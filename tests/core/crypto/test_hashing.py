@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus_core import LocalProtocolError
+from nautilus_core import SUITES, LocalProtocolError
 from nautilus_core.crypto.hashing import HASHES, SHA256, SHA384, HashFunction, TranscriptHash
 
-FOREIGN: dict[str, hashes.HashAlgorithm] = {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384()}
-STDLIB = {"SHA256": "sha256", "SHA384": "sha384"}
+FOREIGN: dict[str, hashes.HashAlgorithm] = {
+    "SHA256": hashes.SHA256(),
+    "SHA384": hashes.SHA384(),
+    "SHA512": hashes.SHA512(),
+    "BLAKE2s": hashes.BLAKE2s(32),
+    "BLAKE2b": hashes.BLAKE2b(64),
+}
+STDLIB: dict[str, Any] = {name: getattr(hashlib, name.lower()) for name in FOREIGN}
 
-functions = st.sampled_from([SHA256, SHA384])
-every_function = pytest.mark.parametrize("function", [SHA256, SHA384], ids=repr)
+functions = st.sampled_from(list(HASHES.values()))
+every_function = pytest.mark.parametrize("function", HASHES.values(), ids=repr)
 
 
 def info_of(label: bytes, context: bytes, length: int) -> bytes:
@@ -30,15 +37,17 @@ def info_of(label: bytes, context: bytes, length: int) -> bytes:
 
 
 def test_only_strong_hashes_exist() -> None:
-    assert dict(HASHES) == {"SHA256": SHA256, "SHA384": SHA384}
+    assert list(HASHES) == ["SHA256", "SHA384", "SHA512", "BLAKE2s", "BLAKE2b"]
+    assert [function.digest_size for function in HASHES.values()] == [32, 48, 64, 32, 64]
+    assert {SUITES[name].hash for name in SUITES} == {SHA256, SHA384}
 
 
 @every_function
 def test_a_hash_knows_its_size_and_the_hash_of_nothing(function: HashFunction) -> None:
-    name = STDLIB[function.name]
-    assert function.digest_size == hashlib.new(name).digest_size
-    assert function.empty == hashlib.new(name).digest()
-    assert function.digest(b"abc") == hashlib.new(name, b"abc").digest()
+    new = STDLIB[function.name]
+    assert function.digest_size == new().digest_size
+    assert function.empty == new().digest()
+    assert function.digest(b"abc") == new(b"abc").digest()
 
 
 def test_hmac_is_that_of_rfc_4231() -> None:
@@ -47,6 +56,13 @@ def test_hmac_is_that_of_rfc_4231() -> None:
     assert SHA384.hmac(key, b"Hi There").hex() == (
         "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"
     )
+
+
+@given(functions, st.binary(min_size=64, max_size=64), st.binary(max_size=300))
+def test_hkdf_equals_that_of_cryptography(function: HashFunction, salt: bytes, material: bytes) -> None:
+    size = function.digest_size
+    expected = HKDF(FOREIGN[function.name], 2 * size, salt[:size], b"").derive(material)
+    assert function.hkdf(salt[:size], material) == (expected[:size], expected[size:])
 
 
 @given(functions, st.binary(max_size=64), st.binary(max_size=300))
@@ -89,7 +105,7 @@ def test_expand_label_at_the_bounds_of_its_blocks(function: HashFunction, blocks
     output = block = b""
     while len(output) < length:
         block = hmac.new(
-            secret, block + info + bytes([len(output) // function.digest_size + 1]), function.name
+            secret, block + info + bytes([len(output) // function.digest_size + 1]), STDLIB[function.name]
         ).digest()
         output += block
     assert function.expand_label(secret, b"long", b"", length) == output[:length]

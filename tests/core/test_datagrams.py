@@ -1,0 +1,155 @@
+"""`DatagramChannel`: nonces on the wire, the replay window, limits; over keys of `nautilus/1` and of Noise."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nautilus_core import DatagramChannel, InvalidMessage, LocalProtocolError
+from nautilus_core.crypto.hashing import SHA256
+from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.noise import CipherState
+from nautilus_core.noise.functions import CIPHER_FUNCTIONS
+
+from .channels import SUITE
+from .helpers import both, channels, run, succeed
+
+
+def key(name: bytes) -> TrafficKey:
+    """A key by name."""
+    return TrafficKey(SUITE, name.ljust(32, b"."))
+
+
+def ends(**options: Any) -> tuple[DatagramChannel, DatagramChannel]:
+    """Two ends with fixed keys."""
+    one = DatagramChannel(writing=key(b"i"), reading=key(b"r"), **options)
+    return one, DatagramChannel(writing=key(b"r"), reading=key(b"i"), **options)
+
+
+def test_a_datagram_is_a_nonce_and_a_ciphertext() -> None:
+    one, other = ends()
+    first, second = one.seal(b"first"), one.seal(b"")
+    assert first[:8] == bytes(8)
+    assert second[:8] == bytes(7) + b"\x01"
+    assert (len(first), len(second)) == (8 + 5 + 16, 8 + 16)
+    assert first[8:] == key(b"i").seal_at(0, b"first")
+    assert other.open(first) == b"first"
+    assert other.open(second) == b""
+    assert one.sent == 2
+
+
+def test_noise_keys_have_their_nonce_on_the_wire_too() -> None:
+    for name, order in (("ChaChaPoly", "little"), ("AESGCM", "big")):
+        functions = CIPHER_FUNCTIONS[name]
+        one = DatagramChannel(writing=CipherState(functions, bytes(32)).numbered(), reading=None)
+        one.seal(b"first")
+        datagram = one.seal(b"second")
+        nonce = bytes(4) + (1).to_bytes(8, order)  # type: ignore[arg-type]  # a literal
+        assert datagram == bytes(7) + b"\x01" + functions.new(bytes(32)).encrypt(nonce, b"second", None)
+
+
+def test_a_session_of_nautilus_has_keys_of_their_own_where_the_profile_wants_them() -> None:
+    pair = succeed(run(*both(datagrams=True)))
+    one, other = pair.initiator.session.datagrams(), pair.responder.session.datagrams()
+    assert other.open(one.seal(b"forth")) == b"forth"
+    assert one.open(other.seal(b"back")) == b"back"
+    channels(pair)
+    with pytest.raises(LocalProtocolError, match="taken already"):
+        pair.initiator.session.datagrams()
+    with pytest.raises(LocalProtocolError, match="has none"):
+        succeed(run(*both())).initiator.session.datagrams()
+
+
+def test_the_labels_of_the_keys() -> None:
+    """i dg traffic and r dg traffic, as the records' labels."""
+    from nautilus_core.crypto.key_schedule import KeySchedule  # noqa: PLC0415
+    from nautilus_core.role import INITIATOR  # noqa: PLC0415
+
+    schedule = KeySchedule(SUITE, b"shared", bytes(32))
+    master = SHA256.hmac(SHA256.derive_secret(schedule._secret, b"derived", SHA256.empty), bytes(32))
+    secrets = schedule.session_secrets(b"\x07" * 32, datagrams=True)
+    expected = TrafficKey(SUITE, SHA256.derive_secret(master, b"i dg traffic", b"\x07" * 32))
+    assert secrets.datagram_key(INITIATOR).seal_at(5, b"x") == expected.seal_at(5, b"x")
+    with pytest.raises(LocalProtocolError):
+        secrets.datagram_key(INITIATOR)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.lists(st.integers(0, 79), max_size=200))
+def test_each_datagram_opens_once_within_the_window(window: int, order: list[int]) -> None:
+    """Against a model: a set of what was seen, and the latest."""
+    one, other = ends(window=window)
+    sent = [one.seal(b"%d" % number) for number in range(80)]
+    seen: set[int] = set()
+    for number in order:
+        if number in seen or (seen and number <= max(seen) - window):
+            with pytest.raises(InvalidMessage, match="seen before, or is too old"):
+                other.open(sent[number])
+        else:
+            assert other.open(sent[number]) == b"%d" % number
+            seen.add(number)
+
+
+def test_a_forgery_changes_nothing() -> None:
+    one, other = ends()
+    sent = [one.seal(b"%d" % number) for number in range(5)]
+    assert other.open(sent[1]) == b"1"
+    far = (2**28 - 1).to_bytes(8, "big")
+    source = random.Random(3)
+    for number, datagram in enumerate(sent):
+        forged = bytearray(datagram)
+        forged[source.randrange(8, len(forged))] ^= 1
+        if number != 1:
+            with pytest.raises(InvalidMessage, match="does not open"):
+                other.open(bytes(forged))
+        with pytest.raises(InvalidMessage, match="does not open"):
+            other.open(far + datagram[8:])
+    assert [other.open(sent[number]) for number in (4, 0, 3, 2)] == [b"4", b"0", b"3", b"2"]
+
+
+def test_our_own_datagram_does_not_open() -> None:
+    one, _ = ends()
+    with pytest.raises(InvalidMessage):
+        one.open(one.seal(b"mine"))
+
+
+@pytest.mark.parametrize("length", [0, 8, 23, 65_508])
+def test_a_datagram_of_no_length(length: int) -> None:
+    _, other = ends()
+    with pytest.raises(InvalidMessage, match="a length that is none"):
+        other.open(bytes(length))
+
+
+@pytest.mark.parametrize("nonce", [2**28, 2**32, 2**63, 2**64 - 1])
+def test_a_nonce_over_the_limit(nonce: int) -> None:
+    _, other = ends()
+    with pytest.raises(InvalidMessage, match="over the limit"):
+        other.open(nonce.to_bytes(8, "big") + bytes(16))
+
+
+def test_a_channel_ends_at_its_limit() -> None:
+    one, other = ends(datagrams_per_key=3)
+    sent = [one.seal(b"x") for _ in range(3)]
+    with pytest.raises(LocalProtocolError, match="make another handshake"):
+        one.seal(b"x")
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        one.seal(b"x")
+    assert [other.open(datagram) for datagram in sent] == [b"x"] * 3
+
+
+def test_what_does_not_fit_uses_no_nonce_up() -> None:
+    one, other = ends()
+    assert one.max_payload == 65_483
+    with pytest.raises(LocalProtocolError, match="at most 65483 fit"):
+        one.seal(bytes(65_484))
+    assert len(other.open(one.seal(bytes(65_483)))) == 65_483
+
+
+@pytest.mark.parametrize("options", [{"window": 0}, {"datagrams_per_key": 0}, {"datagrams_per_key": 2**28 + 1}])
+def test_numbers_out_of_range(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="a window is at least 1"):
+        ends(**options)
