@@ -212,7 +212,7 @@ def _channels() -> list[Case]:
     return cases
 
 
-def _mover(sender: Channel, receiver: SecureChannel, payload: bytes) -> Callable[[], object]:
+def _mover(sender: Channel, receiver: Channel, payload: bytes) -> Callable[[], object]:
     def move() -> None:
         sender.send_data(payload)
         receiver.receive_data(sender.data_to_send())

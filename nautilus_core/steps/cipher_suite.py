@@ -127,13 +127,14 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
     """The responder selects a suite by its own preference; a wrong guess of the group adds a retry to the list."""
 
     name, sender, message = "suite", RESPONDER, SuiteSelection
-    needs, built_in, inserts = Stage.NOTHING, True, (KeyShareRetry.name, *NOISE_MESSAGES)
+    needs, built_in = Stage.NOTHING, True
 
-    __slots__ = ("_agreement", "_negotiation")
+    __slots__ = ("_agreement", "_negotiation", "inserts")
 
     def __init__(self, negotiation: SuiteNegotiation, agreement: KeyAgreement) -> None:
         self._negotiation = negotiation
         self._agreement = agreement
+        self.inserts = (KeyShareRetry.name, *NOISE_MESSAGES) if negotiation.noise else (KeyShareRetry.name,)
 
     def write(self, context: Context) -> SuiteSelection:
         """Select, unless there is nothing in common or the initiator could not verify us."""

@@ -165,7 +165,7 @@ def test_what_is_no_profile_is_refused_on_one_line(
 
 def test_a_profile_of_ones_own_goes_without_options_of_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "show", "--profile", "a:b", "--anonymous"]) == 2
-    assert "--profile goes without" in capsys.readouterr().err
+    assert "--profile and --noise each go alone" in capsys.readouterr().err
 
 
 def test_bench_measures_all_kinds_in_the_time_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,3 +270,27 @@ def test_without_it_there_are_colours_and_bars() -> None:
     assert b"\x1b[" in on_a_terminal("profile", "show")
     assert "━".encode() in on_a_terminal("bench", "--seconds", "0.01")
     assert "━".encode() not in on_a_terminal("bench", "--seconds", "0.01", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("Noise_XX_25519_ChaChaPoly_SHA256", ["<- e, ee, s, es", "2", "1"]),
+        ("Noise_IKpsk2_448_AESGCM_BLAKE2b", ["-> e, es, s, ss", "1", "2"]),
+        ("Noise_XXfallback_25519_AESGCM_SHA512", ["<- e, ee, s, es", "2", "1"]),
+        ("Noise_N_25519_AESGCM_SHA256", ["-> e, es", "0", "2"]),
+    ],
+)
+def test_a_noise_protocol_shows_what_its_payloads_are_worth(
+    name: str, row: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profile", "show", "--noise", name, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["profile"] == name
+    rows = [[step["name"], step["facts"]["source"], step["facts"]["destination"]] for step in told["steps"]]
+    assert row in rows
+
+
+def test_a_wrong_noise_name_says_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "show", "--noise", "Noise_XX_25519_ROT13_SHA256"]) == 2
+    assert "use one of ChaChaPoly, AESGCM" in capsys.readouterr().err

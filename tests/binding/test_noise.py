@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio import EndOfStream
 
-from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect
+from nautilus_anyio import ChannelFailed, ConnectionFailure, SecureAttribute, SecureStream, connect
 from nautilus_core import (
     ANONYMOUS,
     RESPONDER,
@@ -118,14 +118,14 @@ async def test_a_one_way_pattern() -> None:
 
 
 async def test_the_wrong_key_is_refused() -> None:
-    errors: list[Exception] = []
+    errors: list[ConnectionFailure] = []
     async with listening(bob(), on_error=errors.append) as port:
         with pytest.raises(AuthenticationFailed, match="not the one that was given"):
             await connect("127.0.0.1", port, alice(remote_static=ALICE.public))
         with anyio.fail_after(5):
             while not errors:
                 await anyio.sleep(0.01)
-    assert isinstance(errors[0], PeerAborted)
+    assert isinstance(errors[0].error, PeerAborted)
 
 
 async def test_a_cut_shows_with_a_close_message_and_in_the_middle_of_a_message() -> None:
