@@ -298,7 +298,7 @@ class Handshake:
             framed, size = done
             done = None
             transcript.update(framed)
-            emit(StepCompleted(description.name, sender, size, stream.sealed or step.seals))
+            emit(StepCompleted(description.name, sender, size, stream.sealed))
             if step.multi_message and self._has_more(step, sender):
                 continue
             steps.editable = True

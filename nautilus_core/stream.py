@@ -58,7 +58,7 @@ class HandshakeStream(ABC):
 
     Attributes:
         ended: whether the peer's stream has ended.
-        sealed: whether messages are sealed from here on.
+        sealed: whether messages are sealed from here on; where steps do that themselves, whether the last message was.
     """
 
     __slots__ = ("_bytes_left", "_longest", "_received", "_to_send", "ended", "limits", "sealed")
@@ -283,6 +283,7 @@ class LengthPrefixedStream(HandshakeStream):
         if length > longest:
             raise _too_long(step, length, longest)
         self._to_send.append(length.to_bytes(_PREFIX, "big") + message)
+        self.sealed = step.seals
         return message, _PREFIX + length
 
     def read(self, step: HandshakeStep[Any]) -> Incoming | None:
@@ -313,4 +314,5 @@ class LengthPrefixedStream(HandshakeStream):
         if left < 0:
             raise self._over_limits()
         message = data[start + _PREFIX : end]
+        self.sealed = step.seals
         return message, message, size

@@ -25,6 +25,7 @@ _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _LABEL_PREFIX: Final = b"nautilus1 "
 
 Hmac: TypeAlias = Callable[[bytes, bytes], bytes]
+HmacPair: TypeAlias = Callable[[bytes, bytes, bytes], tuple[bytes, bytes]]
 Hkdf: TypeAlias = Callable[[bytes, bytes], tuple[bytes, bytes]]
 
 
@@ -40,6 +41,17 @@ def _hmac_over(new: Callable[[bytes], _Hash], block_size: int) -> Hmac:
         return new(padded.translate(_OUTER_PAD) + inner).digest()
 
     return hmac
+
+
+def _hmac_pair_over(new: Callable[[bytes], _Hash], block_size: int) -> HmacPair:
+    """The same of (key, message, message) for two messages under one key, which is padded once."""
+
+    def hmac_pair(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+        padded = key.ljust(block_size, b"\0")
+        inner, outer = padded.translate(_INNER_PAD), padded.translate(_OUTER_PAD)
+        return new(outer + new(inner + first).digest()).digest(), new(outer + new(inner + second).digest()).digest()
+
+    return hmac_pair
 
 
 def _hkdf_over(new: Callable[[bytes], _Hash], length: int, block_size: int) -> Hkdf:
@@ -67,12 +79,13 @@ class HashFunction:
         digest_size: of its output, in bytes.
         new: a running hash that begins with the bytes given.
         hmac: HMAC of (key, message), for keys as long as the hash's output.
+        hmac_pair: HMAC of (key, first message) and of (key, second message), which costs less than each by itself.
         hkdf: two outputs of HKDF of (salt, input), for salts as long as the hash's output.
         empty: the hash of nothing, which RFC 8446 section 7.1 uses as an empty context.
         algorithm: the same hash as `cryptography` has it.
     """
 
-    __slots__ = ("algorithm", "digest_size", "empty", "hkdf", "hmac", "name", "new")
+    __slots__ = ("algorithm", "digest_size", "empty", "hkdf", "hmac", "hmac_pair", "name", "new")
 
     def __init__(
         self, name: str, block_size: int, new: Callable[[bytes], _Hash], algorithm: hashes.HashAlgorithm
@@ -82,6 +95,7 @@ class HashFunction:
         self.empty = new(b"").digest()
         self.digest_size = len(self.empty)
         self.hmac = _hmac_over(new, block_size)
+        self.hmac_pair = _hmac_pair_over(new, block_size)
         self.hkdf = _hkdf_over(new, self.digest_size, block_size)
         self.algorithm = algorithm
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import LocalProtocolError
 from ..role import INITIATOR, Role
 from .hashing import HashFunction
 from .suites import CipherSuite
 from .traffic_key import TrafficKey
+
+Secrets: TypeAlias = tuple[bytes, bytes]
+"""The initiator's and the responder's."""
 
 _NOT_ESTABLISHED: Final = "no shared secret has been established, or the session's secrets were taken"
 
@@ -64,8 +67,9 @@ class KeySchedule:
         context = transcript_hash + b"\x01"
         self._suite = suite
         secret = self._secret = hmac(constants.derived_early_secret, shared_secret)
-        self._initiator = hmac(secret, constants.initiator_handshake + context)
-        self._responder = hmac(secret, constants.responder_handshake + context)
+        self._initiator, self._responder = suite.hash.hmac_pair(
+            secret, constants.initiator_handshake + context, constants.responder_handshake + context
+        )
 
     def __repr__(self) -> str:
         return f"KeySchedule({self._suite.name})"
@@ -96,14 +100,14 @@ class KeySchedule:
         context = transcript_hash + b"\x01"
         master = hmac(function.derive_secret(self._secret, b"derived", function.empty), constants.zeros)
         self._secret = self._initiator = self._responder = b""
-        return SessionSecrets(
-            self._suite,
-            initiator=hmac(master, constants.initiator_session + context),
-            responder=hmac(master, constants.responder_session + context),
-            initiator_datagrams=hmac(master, constants.initiator_datagrams + context) if datagrams else b"",
-            responder_datagrams=hmac(master, constants.responder_datagrams + context) if datagrams else b"",
-            exporter=hmac(master, constants.exporter + context),
+        records = function.hmac_pair(
+            master, constants.initiator_session + context, constants.responder_session + context
         )
+        exporter = hmac(master, constants.exporter + context)
+        if not datagrams:
+            return SessionSecrets(self._suite, records, exporter)
+        labels = constants.initiator_datagrams + context, constants.responder_datagrams + context
+        return SessionSecrets(self._suite, records, exporter, function.hmac_pair(master, *labels))
 
 
 class SessionSecrets:
@@ -111,21 +115,10 @@ class SessionSecrets:
 
     __slots__ = ("_exporter", "_initiator", "_initiator_datagrams", "_responder", "_responder_datagrams", "_suite")
 
-    def __init__(
-        self,
-        suite: CipherSuite,
-        *,
-        initiator: bytes,
-        responder: bytes,
-        initiator_datagrams: bytes,
-        responder_datagrams: bytes,
-        exporter: bytes,
-    ) -> None:
+    def __init__(self, suite: CipherSuite, records: Secrets, exporter: bytes, datagrams: Secrets = (b"", b"")) -> None:
         self._suite = suite
-        self._initiator = initiator
-        self._responder = responder
-        self._initiator_datagrams = initiator_datagrams
-        self._responder_datagrams = responder_datagrams
+        self._initiator, self._responder = records
+        self._initiator_datagrams, self._responder_datagrams = datagrams
         self._exporter = exporter
 
     def __repr__(self) -> str:

@@ -29,11 +29,12 @@ class TrafficKey:
     __slots__ = ("_cipher", "_iv", "_secret", "_suite", "sequence")
 
     def __init__(self, suite: CipherSuite, secret: bytes) -> None:
-        hmac, aead = suite.hash.hmac, suite.aead
+        aead = suite.aead
+        key, iv = suite.hash.hmac_pair(secret, suite.key_info, suite.iv_info)
         self._suite = suite
         self._secret = secret
-        self._cipher: AESGCM | ChaCha20Poly1305 = aead.new(hmac(secret, suite.key_info)[: aead.key_length])
-        self._iv = int.from_bytes(hmac(secret, suite.iv_info)[:12], "big")
+        self._cipher: AESGCM | ChaCha20Poly1305 = aead.new(key[: aead.key_length])
+        self._iv = int.from_bytes(iv[:12], "big")
         self.sequence = 0
 
     def __repr__(self) -> str:
