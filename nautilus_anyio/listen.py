@@ -126,21 +126,10 @@ class SecureListener(Listener[SecureStream]):
             await self._serve_one(stream, handler)
 
         if task_group is not None:
-            await self._accept(serve_one, task_group)
+            await accept_all(self._listener, serve_one, task_group)
             return
         async with create_task_group() as tasks:
-            await self._accept(serve_one, tasks)
-
-    async def _accept(self, serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup) -> None:
-        while True:
-            try:
-                return await self._listener.serve(serve_one, tasks)
-            except Exception as error:
-                number = _passing_errno(error)
-                if number is None:
-                    raise
-                _log.warning("accepting a connection failed: %s", os.strerror(number))
-                await sleep(_ACCEPT_PAUSE)  # until connections have ended
+            await accept_all(self._listener, serve_one, tasks)
 
     async def aclose(self) -> None:
         """Accept no more. Connections that are there go on, in their own tasks."""
@@ -175,6 +164,21 @@ class SecureListener(Listener[SecureStream]):
                 self._on_error(failure)
             except Exception:
                 _log.exception("the on_error hook failed")
+
+
+async def accept_all(
+    listener: Listener[ByteStream], serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup
+) -> None:
+    """Accept connections for ever, also when one cannot be for a while, and run `serve_one` in `tasks` with each."""
+    while True:
+        try:
+            return await listener.serve(serve_one, tasks)
+        except Exception as error:
+            number = _passing_errno(error)
+            if number is None:
+                raise
+            _log.warning("accepting a connection failed: %s", os.strerror(number))
+            await sleep(_ACCEPT_PAUSE)  # until connections have ended
 
 
 async def serve(

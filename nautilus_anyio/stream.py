@@ -136,20 +136,27 @@ class SecureStream(ByteStream):
         """The next bytes, at least one and at most `max_bytes`; `EndOfStream` once the peer has closed its direction."""
         if max_bytes < 1:
             raise ValueError("max_bytes is at least 1")
-        async with self._receiving:
-            while not self._records:
+        while True:
+            async with self._receiving:  # for one event at a time: a close, too, has to take in what comes
+                if self._closed:
+                    raise ClosedResourceError
+                if self._records:
+                    return self._take(max_bytes)
                 event = await self._next_event()
                 if isinstance(event, DataReceived):
                     self._records.extend(event.records)
-                elif isinstance(event, PeerClosed):
+                    return self._take(max_bytes)
+                if isinstance(event, PeerClosed):
                     self._peer_closed = True
                     raise EndOfStream
-            data = self._records.popleft()
-            if len(data) > max_bytes:
-                rest = memoryview(data)
-                self._records.appendleft(rest[max_bytes:])
-                data = rest[:max_bytes]
-            return data if isinstance(data, bytes) else bytes(data)
+
+    def _take(self, most: int) -> bytes:
+        data = self._records.popleft()
+        if len(data) > most:
+            rest = memoryview(data)
+            self._records.appendleft(rest[most:])
+            data = rest[:most]
+        return data if isinstance(data, bytes) else bytes(data)
 
     async def update_keys(self, *, ask_peer: bool = False) -> None:
         """Change to the next traffic key of this direction now; with `ask_peer`, the peer does at its next send."""
@@ -229,9 +236,8 @@ class SecureStream(ByteStream):
         TCP resets a stream that is closed with unread data, and a reset discards what the peer has not read yet. Nothing
         is unread once the peer has closed, too.
         """
-        while not self._channel.confirmed:
-            async with self._receiving:
-                await self._next_event()
+        if not self._channel.confirmed:
+            await self.wait_accepted()
         async with self._sending:
             self._closed = True
             self._channel.close()
@@ -239,7 +245,8 @@ class SecureStream(ByteStream):
                 await self._transport.send(cast("bytes", data))
         if not self._peer_closed:
             with move_on_after(_LINGER):
-                await self._take_in_the_rest()
+                async with self._receiving:  # a task that receives still lets go of it with the next bytes that come
+                    await self._take_in_the_rest()
 
     async def _take_in_the_rest(self) -> None:
         """Until the peer has closed its direction, too."""

@@ -9,12 +9,13 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.stapled import MultiListener
 
-from nautilus_core import RESPONDER, HandshakeError, Profile
+from nautilus_core import RESPONDER, Profile
 
 from ..connect import connect, handshake
+from ..listen import accept_all
 from ..stream import SecureStream
 from .options import answering
-from .serving import Place
+from .serving import Place, quieten_log
 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -44,12 +45,13 @@ async def each_peer(
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
     answer = answering()
+    quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
         try:
             stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
-        except HandshakeError as error:
-            options.output.note(str(error))
+        except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
+            options.output.note(str(error), kind=type(error).__name__)
             return
         await handler(stream)
 
@@ -57,4 +59,5 @@ async def each_peer(
     async with MultiListener(await Place(host, port).listen()) as listener:
         port = listener.extra(SocketAttribute.local_port)
         options.output.note(f"listening on {host} port {port}", host=host, port=port)
-        await listener.serve(attempt)
+        async with anyio.create_task_group() as tasks:
+            await accept_all(listener, attempt, tasks)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 
 import anyio
 import pytest
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream, SocketAttribute
 
 from nautilus_anyio import ChannelFailed, SecureAttribute, SecureStream, connect, handshake
@@ -270,3 +273,86 @@ async def test_what_ends_a_send_is_not_replaced_by_the_cancellation_that_it_sets
     assert caught.group_contains(Halt)
     await streams["here"].aclose()
     await streams["there"].aclose()
+
+
+async def test_a_close_while_another_task_receives_loses_nothing_that_was_sent() -> None:
+    initiating, responding, *_ = await secure_pair()
+    received = 0
+
+    async def receive() -> None:
+        with pytest.raises(ClosedResourceError):
+            while True:
+                await initiating.receive()
+
+    async def talk() -> None:  # what comes in behind the close must not make TCP reset the connection
+        with talking, suppress(BrokenResourceError):
+            while True:
+                await responding.send(bytes(100))
+                await anyio.sleep(0.003)
+
+    async def close() -> None:
+        await anyio.sleep(0.02)
+        await initiating.send(bytes(1_000_000))
+        await initiating.aclose()
+
+    talking = anyio.CancelScope()
+    async with anyio.create_task_group() as tasks:
+        for job in (receive, talk, close):
+            tasks.start_soon(job)
+        with pytest.raises(EndOfStream):
+            while True:
+                received += len(await responding.receive())
+                await anyio.sleep(0.005)
+        talking.cancel()
+    assert received == 1_000_000
+    await responding.aclose()
+
+
+class LateAcceptance(Halting):
+    """A transport whose sends are late, once it is armed."""
+
+    async def send(self, item: bytes) -> None:
+        if self.armed:
+            await anyio.sleep(0.1)
+        self.armed = True
+        await self.below.send(item)
+
+
+async def test_a_close_before_the_acceptance_while_another_task_receives_is_clean() -> None:
+    here, there = await raw_pair()
+    took = []
+
+    async def initiate() -> None:
+        stream = await handshake(here, INITIATOR, initiator(), wait_for_accept=False)
+
+        async def receive() -> None:
+            with pytest.raises(ClosedResourceError):
+                await stream.receive()
+
+        async with anyio.create_task_group() as both:
+            both.start_soon(receive)
+            await anyio.sleep(0.01)
+            await stream.send(b"data")
+            assert not stream.confirmed
+            start = time.monotonic()
+            await stream.aclose()
+            took.append(time.monotonic() - start)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(initiate)
+        async with await handshake(LateAcceptance(there), RESPONDER, responder()) as stream:
+            assert await stream.receive() == b"data"
+            with pytest.raises(EndOfStream):
+                await stream.receive()
+    assert took[0] < 1.5
+
+
+async def test_nothing_is_received_after_the_close() -> None:
+    initiating, responding, *_ = await secure_pair()
+    await responding.send(b"abcdef")
+    assert await initiating.receive(3) == b"abc"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(responding.aclose)
+        await initiating.aclose()
+    with pytest.raises(ClosedResourceError):
+        await initiating.receive()
