@@ -254,4 +254,4 @@ def _outcome(seen: Seen) -> str:
         return ", ".join(words)
     if isinstance(seen.error, HandshakeTimeout) and not seen.head:
         return "silence"
-    return printable(str(seen.error)) if seen.messages or seen.head[:1] in OUR_FIRST_BYTES else _beginning(seen)
+    return printable(str(seen.error), 200) if seen.messages or seen.head[:1] in OUR_FIRST_BYTES else _beginning(seen)

@@ -29,6 +29,7 @@ from rich.progress import (
 from nautilus_core import HandshakeError
 
 from ..stream import SecureStream
+from .tables import printable
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -105,10 +106,14 @@ class Output:
     def _bar(self, *columns: ProgressColumn) -> Progress:
         moving = self._errors.is_terminal and not self._errors.is_dumb_terminal and not os.environ.get("NO_COLOR")
         silent = self.quiet or self.as_json or not moving
-        return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=self._errors, disable=silent)
+        return Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=self._errors, disable=silent
+        )
 
     def _say(self, text: str, fields: dict[str, Any]) -> None:
-        line = " ".join(text.split())
+        if sys.stderr is None:  # it was closed before we started; print() would take standard output instead
+            return
+        line = printable(" ".join(text.split()))
         with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
             print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
 

@@ -143,7 +143,7 @@ def _our_facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.version is not None:
         yield "wire version", str(report.version)
     for number, suite in enumerate(report.suites, 1):
-        yield "suites", f"{number} {printable(suite)}"
+        yield "suites", f"{number} {printable(suite, 200)}"
     if report.credential_types:
         yield "accepts", ", ".join(map(printable, report.credential_types))
         yield "schemes", ", ".join(map(printable, report.schemes)) or "none"

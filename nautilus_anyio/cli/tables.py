@@ -1,4 +1,4 @@
-"""How the command draws tables: columns under headings, and facts beside their names. What stands in them is elsewhere."""
+"""How the command shows tables, and text that is not its own. What it says is elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-def printable(text: str, most: int = 200) -> str:
-    """A peer's text, so that it cannot steer the terminal: what is not printable is shown as Python writes it."""
+def printable(text: str, most: int | None = None) -> str:
+    """A peer's text, or a file's name, so that it cannot steer the terminal: what does not print is shown as Python does."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:most])
-    return shown if len(text) <= most else f"{shown}..."
+    return shown if most is None or len(text) <= most else f"{shown}..."

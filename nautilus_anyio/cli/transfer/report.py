@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.progress import Progress, TaskID
 
 from ..output import Output
+from ..tables import printable
 
 _MIB: Final = 1 << 20
 
@@ -62,8 +63,7 @@ class Reporter:
         self.name, self.done, self.total = name, done, total
         if self._task is None:
             self._task = self._bars.add()
-        text = f"{verb} {printable(name)}".replace("[", r"\[")
-        self._bars.progress.reset(self._task, description=text, completed=done, total=total)
+        self._bars.progress.reset(self._task, description=f"{verb} {printable(name)}", completed=done, total=total)
 
     def advance(self, count: int) -> None:
         """So many bytes more are behind us."""
@@ -128,11 +128,6 @@ class Bars:
         if len(self.progress.task_ids) == 1:
             self.progress.stop()
         self.progress.remove_task(task)
-
-
-def printable(name: str) -> str:
-    """A file name as it can be shown: what would move a terminal's cursor is escaped."""
-    return name if name.isprintable() else ascii(name)
 
 
 def amount(count: int) -> str:
