@@ -22,6 +22,20 @@ Plaintext = bytes | memoryview
 _ZEROS: Final = bytes(KEY_LENGTH)
 
 
+class _Gone:
+    """In the place of the AEAD of a key that was dropped: a state without a key would pass everything in the clear."""
+
+    __slots__ = ()
+
+    def encrypt(self, nonce: bytes, data: Plaintext, associated_data: bytes | None) -> bytes:
+        raise LocalProtocolError("this key is gone: it was given away, or its handshake or channel has ended")
+
+    decrypt = encrypt
+
+
+_GONE: Final = _Gone()
+
+
 class CipherState:
     """A key `k` and a nonce `n`, which encrypt, or decrypt, the messages of one direction (section 5.1).
 
@@ -39,7 +53,7 @@ class CipherState:
         self._functions = functions
         self._pack = functions.pack
         self._key = key
-        self._cipher: ChaCha20Poly1305 | AESGCM | None = None
+        self._cipher: ChaCha20Poly1305 | AESGCM | _Gone | None = None
         self._n = 0
 
     def __repr__(self) -> str:
@@ -64,7 +78,7 @@ class CipherState:
         """EncryptWithAd: the ciphertext and its 16-byte tag; the plaintext itself while there is no key.
 
         Raises:
-            LocalProtocolError: all nonces but the last, which is reserved, are used up.
+            LocalProtocolError: all nonces but the last, which is reserved, are used up; or the key was dropped.
         """
         cipher = self._cipher
         if cipher is None:
@@ -82,6 +96,7 @@ class CipherState:
 
         Raises:
             InvalidMessage: the tag is wrong, and `n` stays; or all nonces are used up.
+            LocalProtocolError: the key was dropped.
         """
         cipher = self._cipher
         if cipher is None:
@@ -130,9 +145,10 @@ class CipherState:
     def _aead(self) -> ChaCha20Poly1305 | AESGCM:
         if self._key is None:
             raise LocalProtocolError("a CipherState without a key")
-        if self._cipher is None:
-            self._cipher = self._functions.new(self._key)
-        return self._cipher
+        cipher = self._cipher
+        if cipher is None or isinstance(cipher, _Gone):
+            cipher = self._cipher = self._functions.new(self._key)
+        return cipher
 
     def numbered(self) -> NumberedCipher:
         """Give the key away for messages that carry their nonces; this state has none afterwards.
@@ -153,11 +169,13 @@ class CipherState:
 
     def rest(self) -> None:
         """Keep the key alone: the AEAD made from it takes 2.4 KB, which a handshake that waits for its peer need not hold."""
-        self._cipher = None
+        if self._key is not None:
+            self._cipher = None
 
     def forget(self) -> None:
-        """Drop the key."""
-        self._key = self._cipher = None
+        """Drop the key, for good: nothing passes any more, in the clear least of all."""
+        self._key = None
+        self._cipher = _GONE
 
 
 def _used_up() -> NoReturn:

@@ -136,6 +136,29 @@ def test_a_key_goes_to_messages_in_order_or_to_numbered_ones() -> None:
         used.n = 0  # type: ignore[misc]
 
 
+def test_a_key_that_was_dropped_lets_nothing_pass_in_the_clear() -> None:
+    given_away, forgotten, rested = state(), state(), state()
+    given_away.numbered()
+    forgotten.forget()
+    rested.forget()
+    rested.rest()
+    for gone in (given_away, forgotten, rested):
+        assert not gone.has_key()
+        with pytest.raises(LocalProtocolError, match="this key is gone"):
+            gone.encrypt_with_ad(b"", b"secret")
+        with pytest.raises(LocalProtocolError, match="this key is gone"):
+            gone.decrypt_with_ad(b"", b"forged, and long enough for a tag")
+        with pytest.raises(LocalProtocolError, match="without a key"):
+            gone.rekey()
+    after = SymmetricState(NoiseProtocol.parse("Noise_NN_25519_ChaChaPoly_SHA256"))
+    after.mix_key(KEY)
+    after.split()
+    with pytest.raises(LocalProtocolError, match="this key is gone"):
+        after.encrypt_and_hash(b"secret")
+    given_away.initialize_key(KEY)
+    assert given_away.encrypt_with_ad(b"", b"x") == by_hand("ChaChaPoly", 0, b"x", b"")
+
+
 def test_a_symmetric_state_begins_with_the_name() -> None:
     """Section 5.2: a name of at most HASHLEN bytes is padded, a longer one is hashed."""
     short = SymmetricState(NoiseProtocol.parse("Noise_NN_448_AESGCM_SHA256"))
