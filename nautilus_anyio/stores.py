@@ -70,8 +70,10 @@ class KnownPeersFile:
         return frozenset(entry.peer_id for entry in self._entries(self._read()) if entry.name == name)
 
     def remember(self, name: str, peer_id: str) -> None:
-        """Add `peer_id` under `name`, for good."""
+        """Add `peer_id` under `name`, for good; `ValueError` for an empty name, which a line cannot hold."""
         check_peer_id(peer_id)
+        if not name:
+            raise ValueError("a peer is remembered under a name that is not empty")
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             text = self._read()
@@ -87,7 +89,8 @@ class KnownPeersFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = FileLock(f"{self._path}.lock", timeout=_LOCK_SECONDS, mode=0o600)
+        # of the file itself: who comes through a symbolic link must not miss it
+        lock = FileLock(f"{self._path.resolve()}.lock", timeout=_LOCK_SECONDS, mode=0o600)
         try:
             lock.acquire()
         except Timeout as error:
@@ -192,7 +195,13 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
     """
     target = path.resolve()
     with _written_beside(target, identity.to_pem(passphrase)) as written:
-        os.link(written, target)  # whole at once, and never in the place of another
+        try:
+            os.link(written, target)  # whole at once, and never in the place of another
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: the name is taken first, then it gets its content
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            written.replace(target)
     sync_folder(target.parent)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from nautilus_core import Identity, PublicKey
 from nautilus_core.crypto.signatures import SCHEMES
 
 from ..stores import save_identity
-from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in
+from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in, passphrase_typed
 from .output import Output
 
 _KEYGEN_EXAMPLES: Final = """\
@@ -48,8 +47,8 @@ def keygen(options: argparse.Namespace) -> int:
     if options.passphrase_file is not None:
         passphrase = passphrase_in(options.passphrase_file)
     elif options.passphrase:
-        passphrase = getpass.getpass("Passphrase: ").encode()
-        if getpass.getpass("Again: ").encode() != passphrase:
+        passphrase = passphrase_typed("Passphrase: ")
+        if passphrase_typed("Again: ") != passphrase:
             raise ValueError("the two passphrases differ")
     if passphrase == b"":
         raise ValueError("the passphrase is empty")

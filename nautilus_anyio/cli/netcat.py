@@ -21,7 +21,7 @@ from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
 from .meeting import dial, first_peer
-from .options import add_backend, add_command, add_profile, address, profile_from
+from .options import add_backend, add_command, add_profile, address, profile_from, somebody_types
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
 from .serving import add_bound, place, run_until_signal
@@ -124,7 +124,7 @@ class _Terminal:
             tasks.start_soon(self._speak)
             await carry(self._stream, _StandardOutput())
             if not self._said_all.is_set():
-                if _somebody_types():
+                if somebody_types():
                     self._output.note("the peer has said all; Ctrl-D ends what we say, and the connection")
                 await self._until_one_end_is_closed()
                 tasks.cancel_scope.cancel()
@@ -148,7 +148,7 @@ class _Terminal:
             tasks.start_soon(watch)
             await self._said_all.wait()
             tasks.cancel_scope.cancel()
-        if not self._said_all.is_set() and not _somebody_types():
+        if not self._said_all.is_set() and not somebody_types():
             raise ChannelFailed(TransportFailed("the peer has closed the connection before our input ended"))
 
 
@@ -177,10 +177,6 @@ class _StandardOutput:
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, sys.stdout.fileno())
             os.close(nothing)
-
-
-def _somebody_types() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

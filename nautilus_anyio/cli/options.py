@@ -10,6 +10,7 @@ import os
 import select
 import sys
 import termios
+import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
@@ -139,9 +140,23 @@ def _make_identity(path: Path, output: Output) -> None:
         output.note(f"made an identity for this user, {identity.peer_id}, in {path}", peer_id=identity.peer_id)
 
 
+_LONGEST_PASSPHRASE: Final = 65_536  # bytes
+
+
 def passphrase_in(path: Path) -> bytes:
     """The first line of a file."""
-    return path.read_bytes().rstrip(b"\r\n")
+    with path.open("rb") as file:
+        return file.readline(_LONGEST_PASSPHRASE).rstrip(b"\r\n")
+
+
+def passphrase_typed(prompt: str) -> bytes:
+    """A passphrase from the terminal; `ValueError` where there is none: it would be read in the open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(prompt).encode()
+        except getpass.GetPassWarning as error:
+            raise ValueError("there is no terminal to ask for the passphrase on: say --passphrase-file FILE") from error
 
 
 def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
@@ -150,9 +165,14 @@ def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
     try:
         return load_identity(path, passphrase)
     except ValueError as error:
-        if passphrase is not None or "encrypted" not in str(error) or not sys.stdin.isatty():
+        if passphrase is not None or "encrypted" not in str(error) or not somebody_types():
             raise
-    return load_identity(path, getpass.getpass(f"Passphrase of {path}: ").encode())
+    return load_identity(path, passphrase_typed(f"Passphrase of {path}: "))
+
+
+def somebody_types() -> bool:
+    """Whether standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def configuration() -> Path:

@@ -201,6 +201,7 @@ def test_a_first_contact_is_asked_about_on_the_terminal_and_ctrl_c_ends_it(answe
         read_until(terminal, b"connected to" if accepted else b"refused at the terminal")
         if accepted:
             connecting.send_signal(signal.SIGINT)
+            connecting.wait(timeout=20)  # before its input ends, which would be a clean close
         connecting.communicate(timeout=20)
         assert connecting.returncode == (130 if accepted else 3)
         os.kill(process, signal.SIGINT)

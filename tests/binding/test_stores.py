@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,6 +128,26 @@ def test_processes_that_write_at_once_lose_nothing(path: Path) -> None:
     assert sorted(names) == sorted(f"{letter}-{number}" for letter in "abcd" for number in range(25))
 
 
+def test_who_comes_through_a_symbolic_link_takes_the_same_lock(path: Path, tmp_path: Path) -> None:
+    KnownPeersFile(path).remember("first", BOB.peer_id)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    code = "import sys; from nautilus_anyio import KnownPeersFile as K; K(sys.argv[1]).remember('second', sys.argv[2])"
+    with FileLock(f"{path}.lock"):
+        process = subprocess.Popen([sys.executable, "-c", code, link, BOB.peer_id])
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1.5)
+    assert process.wait(timeout=20) == 0
+    assert KnownPeersFile(path).lookup("second") == {BOB.peer_id}
+
+
+def test_an_empty_name_does_not_damage_the_list(path: Path) -> None:
+    store = KnownPeersFile(path)
+    with pytest.raises(ValueError, match="not empty"):
+        store.remember("", BOB.peer_id)
+    assert store.entries() == []
+
+
 def test_a_writer_that_is_killed_leaves_the_old_or_the_new_list(path: Path) -> None:
     store = KnownPeersFile(path)
     store.remember("first", BOB.peer_id)
@@ -175,6 +197,19 @@ def test_a_private_key_is_kept_from_others(tmp_path: Path) -> None:
     file.chmod(0o640)
     with pytest.raises(StoreError, match="others can read this private key: chmod 600"):
         load_identity(file)
+
+
+def test_a_private_key_on_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: object, target: object) -> None:  # as FAT says it
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), source, None, target)
+
+    monkeypatch.setattr(os, "link", link)
+    save_identity(tmp_path / "key.pem", BOB)
+    assert load_identity(tmp_path / "key.pem").peer_id == BOB.peer_id
+    with pytest.raises(FileExistsError):
+        save_identity(tmp_path / "key.pem", MALLORY)
+    assert load_identity(tmp_path / "key.pem").peer_id == BOB.peer_id
+    assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
 
 def test_key_files_that_are_none(tmp_path: Path) -> None:
