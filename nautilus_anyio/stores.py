@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -166,6 +167,8 @@ def replace_file(path: Path, data: bytes) -> None:
 @contextmanager
 def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
     """A new file in the folder of `target` that only its owner can read, safe on the disk; gone after the block."""
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         written = Path(file.name)
         try:
@@ -198,7 +201,9 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
         try:
             os.link(written, target)  # whole at once, and never in the place of another
         except FileExistsError:
-            raise
+            raise FileExistsError(
+                errno.EEXIST, "there is a file already; a key is never overwritten", str(path)
+            ) from None
         except OSError:  # a file system without links: the name is taken first, then it gets its content
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             written.replace(target)

@@ -86,8 +86,8 @@ async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int) -
         tasks.cancel_scope.cancel()
     same_binding = responder_side.channel_binding == stream.session.channel_binding
     agree = answer == digest and same_binding
-    console.print(f"sent      sha256 {digest.hex()}", soft_wrap=True)
-    console.print(f"received  sha256 {answer.hex()}", soft_wrap=True)
+    console.print(f"sent     sha256 {digest.hex()}", soft_wrap=True)
+    console.print(f"received sha256 {answer.hex()}", soft_wrap=True)
     console.quiet = False
     output.picture(
         f"{size / _BLOCK:.0f} MiB in {seconds:.2f} s: {size / _BLOCK / seconds:,.0f} MiB/s, sealed and opened",
@@ -109,10 +109,10 @@ async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int) -
 def _describe(console: Console, stream: SecureStream) -> None:
     session = stream.session
     console.print()
-    console.print(f"suite            {session.suite}")
-    console.print(f"protocol         {session.protocol}")
-    console.print(f"peer             {session.peer.peer_id}", soft_wrap=True)
-    console.print(f"channel binding  {session.channel_binding.hex()}", soft_wrap=True)
+    console.print(f"suite           {session.suite}")
+    console.print(f"protocol        {session.protocol}")
+    console.print(f"peer            {session.peer.peer_id}", soft_wrap=True)
+    console.print(f"channel binding {session.channel_binding.hex()}", soft_wrap=True)
     console.print()
 
 

@@ -125,13 +125,14 @@ def test_what_stands_there_is_compared_or_refused(tmp_path: Path) -> None:
     descriptor = careful.existing(target, 5)
     assert descriptor is not None
     os.close(descriptor)
-    for taken, size in ((target, 4), (link, 5), (folder, 5)):
-        with pytest.raises(TransferFailed, match="is there already"):
-            careful.existing(taken, size)
-    assert bold.existing(target, 4) is None
-    assert bold.existing(link, 5) is None
     with pytest.raises(TransferFailed, match="is there already"):
-        bold.existing(folder, 5)
+        careful.existing(target, 4)
+    assert bold.existing(target, 4) is None
+    os.mkfifo(tmp_path / "pipe")
+    for destination in (careful, bold):
+        for taken in (link, folder, tmp_path / "pipe", Path("/dev/null")):
+            with pytest.raises(TransferFailed, match="is no regular file: it is not replaced"):
+                destination.existing(taken, 5)
 
 
 def test_only_regular_files_with_a_name_that_can_travel_are_sent(tmp_path: Path) -> None:

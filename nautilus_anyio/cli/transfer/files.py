@@ -86,9 +86,11 @@ class Destination:
             found = target.lstat()
         except FileNotFoundError:
             return None
-        if self.force and not stat.S_ISDIR(found.st_mode):
+        if not stat.S_ISREG(found.st_mode):  # a device, a pipe, a link: whoever has it there has a use for it
+            raise TransferFailed(f"{target} is no regular file: it is not replaced", Reason.EXISTS)
+        if self.force:
             return None
-        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+        if found.st_size != size:
             raise self.exists(target)
         with storing(target):
             return os.open(target, os.O_RDONLY | _NO_SURPRISES)
