@@ -35,6 +35,7 @@ from .steplist import AnyStep, StepList
 if TYPE_CHECKING:
     from .profiles import Profile
     from .session import Session
+    from .transcript.recorder import Recorder
 
 
 class State(Enum):
@@ -88,6 +89,7 @@ class Handshake:
         entropy: randomness and private-key operations; the operating system's by default.
         deadline: when to give up, on the caller's monotonic clock; None for never.
         wall_time: the date and time, for steps that judge certificates.
+        recorder: writes down what happens, for `transcript.replay`; it changes nothing.
 
     Attributes:
         steps: the list, editable until the first `next_event`.
@@ -101,6 +103,7 @@ class Handshake:
         "_context",
         "_error",
         "_events",
+        "_recorder",
         "_repeated",
         "_state",
         "_stream",
@@ -121,6 +124,7 @@ class Handshake:
         entropy: Entropy = SYSTEM_ENTROPY,
         deadline: float | None = None,
         wall_time: datetime | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         if profile.check is not None:
             profile.check(role)
@@ -130,6 +134,9 @@ class Handshake:
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
         self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
+        self._recorder = recorder
+        if recorder is not None:
+            self._events, entropy = recorder.attach(self, profile, entropy, wall_time)
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = _NEW
         self._turn: Role | None = None
@@ -171,7 +178,10 @@ class Handshake:
             raise self._error.with_traceback(self._traceback)
         if self._state is _COMPLETED and self._context.session is not None:
             self._context.session.check_not_taken()
-        self._stream.feed(bytes(data) if not isinstance(data, bytes) else data)
+        data = bytes(data) if not isinstance(data, bytes) else data
+        self._stream.feed(data)
+        if self._recorder is not None:
+            self._recorder.received(data)
         if self._state is _PAUSED and self._stream.buffered > self._stream.limits.held:
             self._fail(
                 HandshakeError(
@@ -207,7 +217,10 @@ class Handshake:
 
     def data_to_send(self) -> bytes:
         """Take the bytes that wait to be sent: whole flights, the responder's acceptance, or the alert after a failure."""
-        return self._stream.data_to_send()
+        data = self._stream.data_to_send()
+        if self._recorder is not None:
+            self._recorder.sent(data)
+        return data
 
     def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
         """Give up: the peer is told `code`, `reason` stays here.
@@ -226,6 +239,8 @@ class Handshake:
             raise LocalProtocolError("the handshake is complete: abort its channel instead")
         check_retry_after(retry_after)
         error = HandshakeError(f"aborted by the application: {reason}", alert=code)
+        if self._recorder is not None:
+            self._recorder.aborted(reason, code, retry_after)
         self._fail(error, retry_after)
 
     def handle_timeout(self, now: float) -> None:
@@ -235,6 +250,8 @@ class Handshake:
         """
         if self.deadline is None or now < self.deadline or self._state in (State.COMPLETED, State.FAILED):
             return
+        if self._recorder is not None:
+            self._recorder.timed_out()
         waiting_for = "the peer's message"
         if self._suspended is not None and self._suspended.question is not None:
             waiting_for = f"the application's answer to {type(self._suspended.question).__name__}"
@@ -352,6 +369,8 @@ class Handshake:
 
     def _complete(self) -> None:
         session = self._context.complete()
+        if self._recorder is not None:
+            session.show_channel(self._recorder.wrap)
         self._move(_COMPLETED)
         self._events.append(HandshakeCompleted(session))
 
@@ -395,6 +414,8 @@ class Handshake:
             with suppress(Exception):  # a user's clean-up must not hide the failure
                 self._suspended.generator.close()
             self._suspended = None
+        if self._recorder is not None:
+            self._recorder.failed(error)
         if alert is not None:
             self._stream.write_alert(alert, retry_after)
         for step in self.steps:

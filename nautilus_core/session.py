@@ -41,6 +41,7 @@ class Session:
         "_channel_maker",
         "_datagram_maker",
         "_exporter",
+        "_shown",
         "_stream",
         "extensions",
         "peer",
@@ -78,6 +79,7 @@ class Session:
         self._channel_maker = channel_maker
         self._datagram_maker = datagram_maker
         self._stream: HandshakeStream | None = None
+        self._shown: Callable[[Channel], Channel] | None = None
 
     def __repr__(self) -> str:
         return f"Session({self.role!r}, {self.suite}, protocol={self.protocol!r}, peer={self.peer!r})"
@@ -118,6 +120,10 @@ class Session:
         """The engine's: where the channel finds what was received after the last handshake message."""
         self._stream = stream
 
+    def show_channel(self, shown: Callable[[Channel], Channel]) -> None:
+        """The engine's, where somebody records: what the channel becomes for the application."""
+        self._shown = shown
+
     def check_not_taken(self) -> None:
         """The engine's: bytes that come now are the channel's, once there is one."""
         if self._stream is None:
@@ -139,7 +145,7 @@ class Session:
             channel.receive_data(trailing)
         if stream.ended:
             channel.receive_data(b"")
-        return channel
+        return channel if self._shown is None else self._shown(channel)
 
     def datagrams(self) -> DatagramChannel:
         """Take the session's keys for datagrams, once, for a carrier that loses and reorders.

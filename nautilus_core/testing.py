@@ -6,17 +6,15 @@ Nothing here is used when a handshake runs for real; nothing here touches a netw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
-from .crypto.entropy import Entropy
-from .crypto.hashing import HashFunction
-from .crypto.signatures import SigningKey
 from .errors import PeerAborted
 from .events import Event, HandshakeCompleted, Question, Signal
 from .handshake import Handshake, State
 from .profiles import Profile
 from .role import INITIATOR, RESPONDER, Role
 from .session import Session
+from .transcript.tape import RecordingEntropy, ReplayingEntropy
 
 Split: TypeAlias = Callable[[bytes], Iterable[bytes]]
 """Cuts a flight into the pieces in which it is delivered."""
@@ -145,92 +143,15 @@ def alert_of(end: End) -> int:
     raise end.error or RuntimeError("the handshake has not failed")
 
 
-V = TypeVar("V")
-
-
-class RecordingEntropy(Entropy):
-    """Draws from another `Entropy` and keeps on `tape` all that it gave, in order, for `ReplayingEntropy`."""
-
-    __slots__ = ("_source", "tape")
-
-    def __init__(self, source: Entropy | None = None) -> None:
-        self._source = source or Entropy()
-        self.tape: list[tuple[str, Any]] = []
-
-    def random_bytes(self, length: int) -> bytes:
-        """`length` random bytes."""
-        return self._keep("random", self._source.random_bytes(length))
-
-    def ephemeral_key(self, algorithm: str) -> Any:
-        """A fresh private key."""
-        return self._keep(algorithm, self._source.ephemeral_key(algorithm))
-
-    def encapsulate(self, public_key: Any) -> tuple[bytes, bytes]:
-        """A shared secret and its ciphertext."""
-        return self._keep("encapsulation", self._source.encapsulate(public_key))
-
-    def sign(self, key: SigningKey, message: bytes) -> bytes:
-        """A signature."""
-        return self._keep("signature", self._source.sign(key, message))
-
-    def exchange(self, key: Any, public_key: Any) -> bytes:
-        """The secret of a static Diffie-Hellman."""
-        return self._keep("exchange", self._source.exchange(key, public_key))
-
-    def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
-        """What was extracted from a pre-shared key."""
-        return self._keep("extraction", self._source.extract(function, salt, psk))
-
-    def _keep(self, kind: str, value: V) -> V:
-        self.tape.append((kind, value))
-        return value
-
-
-class ReplayingEntropy(Entropy):
-    """Gives again what stands on a tape, in order.
-
-    Raises:
-        ValueError: for another kind of draw than the tape has next, or when it is at its end.
-    """
-
-    __slots__ = ("_tape",)
-
-    def __init__(self, tape: Iterable[tuple[str, Any]]) -> None:
-        self._tape = iter(tape)
-
-    def random_bytes(self, length: int) -> bytes:
-        """The recorded bytes; `ValueError` when they are not `length` long."""
-        data: bytes = self._next("random")
-        if len(data) != length:
-            raise ValueError(f"the tape has {len(data)} random bytes where {length} are drawn")
-        return data
-
-    def ephemeral_key(self, algorithm: str) -> Any:
-        """The recorded key."""
-        return self._next(algorithm)
-
-    def encapsulate(self, public_key: Any) -> tuple[bytes, bytes]:
-        """The recorded encapsulation."""
-        encapsulation: tuple[bytes, bytes] = self._next("encapsulation")
-        return encapsulation
-
-    def sign(self, key: SigningKey, message: bytes) -> bytes:
-        """The recorded signature."""
-        signature: bytes = self._next("signature")
-        return signature
-
-    def exchange(self, key: Any, public_key: Any) -> bytes:
-        """The recorded secret; `key` is not used."""
-        secret: bytes = self._next("exchange")
-        return secret
-
-    def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
-        """The recorded extraction; `psk` is not used."""
-        extracted: bytes = self._next("extraction")
-        return extracted
-
-    def _next(self, kind: str) -> Any:
-        recorded, value = next(self._tape, ("nothing more", None))
-        if recorded != kind:
-            raise ValueError(f"the tape has {recorded}, but {kind} is drawn")
-        return value
+__all__ = [
+    "End",
+    "Pair",
+    "RecordingEntropy",
+    "ReplayingEntropy",
+    "Split",
+    "Tamper",
+    "alert_of",
+    "byte_by_byte",
+    "untouched",
+    "whole",
+]

@@ -1,0 +1,373 @@
+"""`Recorder`: writes down a handshake, and its channel, as it happens. It changes nothing, and its failure breaks nothing.
+
+The engine calls it in four places (bytes in, bytes out, events, the end), and draws through its `Entropy` where secrets are
+recorded. It touches no file and no clock: both are functions of the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from ..crypto.entropy import Entropy
+from ..errors import HandshakeError, LocalProtocolError, PeerAborted
+from ..events import Event, HandshakeCompleted, PeerIdentified, Question, StepCompleted, StepSkipped
+from ..role import Role
+from ..stream import LengthPrefixedStream, NautilusStream
+from .channel import RecordedChannel
+from .lines import (
+    FORMAT,
+    LIBRARY,
+    MAX_PIECE,
+    VERSION,
+    Aborted,
+    Answered,
+    AnyLine,
+    Asked,
+    Called,
+    Completed,
+    Drawn,
+    End,
+    Failed,
+    Frame,
+    Happened,
+    Header,
+    LineWriter,
+    Opened,
+    Received,
+    Sent,
+    Skipped,
+    TimedOut,
+)
+from .tape import WritingEntropy, written
+
+if TYPE_CHECKING:
+    from ..handshake import Handshake
+    from ..profiles import Profile
+    from ..transport import Channel
+
+Write: TypeAlias = Callable[[bytes], object]
+Clock: TypeAlias = Callable[[], float]
+
+_FRAMINGS: Final[dict[type[object], str]] = {NautilusStream: "nautilus/1", LengthPrefixedStream: "length-prefixed"}
+_OWN_FIELDS: Final = ("pending",)
+
+
+class _Events(list[Event]):
+    """The engine's list of events, which shows each to the recorder as it happens."""
+
+    __slots__ = ("_show",)
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
+        self._show = show
+
+    def append(self, event: Event) -> None:
+        super().append(event)
+        self._show(event)
+
+
+class Recorder:
+    """Records one handshake: `Handshake(role, profile, recorder=Recorder(write))`.
+
+    Args:
+        write: takes each line, whole, as bytes, as soon as it happens.
+        clock: the time in seconds, from any beginning; without one no line has a time.
+        dangerously_record_secrets: whether the transcript has what a full replay needs: random bytes, ephemeral keys, and what
+            private keys made. Whoever has it can read the session. The keys of identities are never in it.
+        whole_channel: whether the channel is recorded to its end, and not only until the responder has accepted.
+
+    Attributes:
+        error: why recording has stopped; None while it goes on. The handshake goes on in either case.
+        secrets: whether secrets are recorded.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_begin",
+        "_clock",
+        "_ended",
+        "_flight",
+        "_handshake",
+        "_header",
+        "_last_flight",
+        "_outcome",
+        "_put",
+        "_received",
+        "_sent",
+        "error",
+        "secrets",
+        "whole_channel",
+    )
+
+    def __init__(
+        self,
+        write: Write,
+        *,
+        clock: Clock | None = None,
+        dangerously_record_secrets: bool = False,
+        whole_channel: bool = False,
+    ) -> None:
+        self._put: Callable[[AnyLine], None] = LineWriter(write)
+        self._clock = clock
+        self.secrets = dangerously_record_secrets
+        self.whole_channel = whole_channel
+        self.error: Exception | None = None
+        self._begin = 0.0
+        self._flight = 0
+        self._last_flight = ""
+        self._received = self._sent = 0
+        self._handshake: Handshake | None = None
+        self._header: tuple[Profile, datetime | None] | None = None
+        self._asked: Question[Any] | None = None
+        self._outcome = "open"
+        self._ended = False
+
+    def __repr__(self) -> str:
+        state = "stopped" if self.error is not None else "ended" if self._ended else "recording"
+        return f"<Recorder {state}, {'with' if self.secrets else 'without'} secrets>"
+
+    def close(self) -> None:
+        """Write the last line. Without it a transcript counts as cut off. A second call does nothing."""
+        if self._handshake is not None and not self._ended:
+            self._answered()
+            self._line(End(at=self._now(), outcome=self._outcome, received=self._received, sent=self._sent))
+        self._ended = True
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --------------------------------------------------------------- the engine's
+
+    def attach(
+        self, handshake: Handshake, profile: Profile, entropy: Entropy, wall_time: datetime | None
+    ) -> tuple[list[Event], Entropy]:
+        """The engine's: begin; returns its list of events and the entropy that it draws from.
+
+        Raises:
+            LocalProtocolError: the recorder has another handshake already.
+        """
+        if self._handshake is not None:
+            raise LocalProtocolError("a Recorder records one handshake: make a new one")
+        self._handshake = handshake
+        self._header = profile, wall_time
+        return _Events(self.happened), WritingEntropy(entropy, self._drawn) if self.secrets else entropy
+
+    def received(self, data: bytes, *, channel: bool = False) -> None:
+        """The engine's: bytes from the peer have come in, or its stream has ended."""
+        self._bytes(Received, "in", data, channel)
+        self._received += len(data)
+
+    def sent(self, data: bytes | bytearray, *, channel: bool = False) -> None:
+        """The engine's: bytes for the peer were taken."""
+        if data:
+            self._bytes(Sent, "out", bytes(data), channel)
+            self._sent += len(data)
+
+    def happened(self, event: Event, *, channel: bool = False) -> None:
+        """The engine's: an event."""
+        if self.error is not None or self._ended:
+            return
+        if self._asked is not None:
+            self._answered()
+        try:
+            self._line(self._line_of(event, channel))
+        except Exception as error:  # a field of somebody's event that cannot be looked at
+            self.error = self.error or error
+
+    def aborted(self, reason: str, code: int, retry_after: int | None, *, channel: bool = False) -> None:
+        """The engine's: the application has given up."""
+        self._answered()
+        line = Aborted(at=self._now(), reason=reason, code=int(code), retry_after=retry_after, channel=channel)
+        self._line(line)
+
+    def timed_out(self) -> None:
+        """The engine's: the deadline has passed."""
+        self._answered()
+        self._line(TimedOut(at=self._now()))
+
+    def failed(self, error: Exception, *, channel: bool = False) -> None:
+        """The engine's, or the channel's: it has failed."""
+        self._answered()
+        self._outcome = "failed"
+        self._line(failure(error, self._now(), channel=channel))
+
+    def wrap(self, channel: Channel) -> Channel:
+        """The session's: the channel that the application gets."""
+        self._line(Opened(at=self._now()))
+        return RecordedChannel(channel, self)
+
+    def called(self, what: str, data: bytes = b"", *, ask_peer: bool = False) -> None:
+        """The channel's: the application has called it."""
+        kept = data if self.secrets and what == "send" else None
+        self._line(Called(at=self._now(), what=what, size=len(data), data=kept, ask_peer=ask_peer))
+
+    # ------------------------------------------------------------------- its own
+
+    def _line(self, line: AnyLine) -> None:
+        """Write it, after the header; whatever goes wrong ends the recording and nothing else."""
+        if self.error is not None or self._ended:
+            return
+        try:
+            if self._header is not None:
+                self._write_header(*self._header)
+                self._header = None
+            self._put(line)
+        except Exception as error:  # the recorder's trouble is never the handshake's
+            self.error = error
+
+    def _now(self) -> int | None:
+        if self._clock is None or self.error is not None:
+            return None
+        try:
+            now = self._clock()
+        except Exception as error:  # likewise
+            self.error = error
+            return None
+        if self._header is not None:
+            self._begin = now
+        return round((now - self._begin) * 1_000_000)
+
+    def _write_header(self, profile: Profile, wall_time: datetime | None) -> None:
+        handshake = self._handshake
+        if handshake is None:
+            raise LocalProtocolError("no handshake has this recorder")
+        stream = type(profile.make_stream())
+        header = Header(
+            at=None if self._clock is None else 0,
+            format=FORMAT,
+            version=VERSION,
+            library=LIBRARY,
+            role=handshake.role,
+            profile=profile.name,
+            framing=_FRAMINGS.get(stream, stream.__name__),
+            steps=tuple(handshake.steps.descriptions),
+            limits=profile.limits,
+            wall_time=wall_time,
+            secrets=self.secrets,
+            whole_channel=self.whole_channel,
+        )
+        self._put(header)
+
+    def _bytes(self, kind: type[Received | Sent], direction: str, data: bytes, channel: bool) -> None:
+        if self.error is not None or self._ended:
+            return
+        if self._asked is not None:
+            self._answered()
+        if direction != self._last_flight:
+            self._last_flight = direction
+            self._flight += 1
+        at = self._now()
+        for start in range(0, len(data) or 1, MAX_PIECE):
+            piece = data[start : start + MAX_PIECE]
+            self._line(kind(at=at, flight=self._flight, data=piece, channel=channel))
+
+    def _line_of(self, event: Event, channel: bool) -> AnyLine:
+        at = self._now()
+        if type(event) is StepCompleted:
+            return Frame(at=at, step=event.step, sender=event.sender, size=event.size, sealed=event.sealed)
+        if isinstance(event, StepSkipped):
+            return Skipped(at=at, step=event.step, reason=event.reason)
+        if isinstance(event, HandshakeCompleted):
+            self._outcome = "completed"
+            session = event.session
+            return Completed(
+                at=at,
+                suite=session.suite,
+                protocol=session.protocol,
+                peer="anonymous" if session.peer is None else session.peer.peer_id,
+                binding=session.channel_binding,
+                steps=session.steps,
+            )
+        values = values_of(event, self.secrets)
+        if isinstance(event, Question):
+            self._asked = event
+            return Asked(at=at, question=type(event).__name__, values=values)
+        return Happened(at=at, event=type(event).__name__, values=values, channel=channel)
+
+    def _answered(self) -> None:
+        """Where a question was open and has its answer now, that comes first."""
+        asked = self._asked
+        if asked is None or not asked.pending.given:
+            return
+        self._asked = None
+        pending, at = asked.pending, self._now()
+        if pending.error is not None:
+            error = pending.error
+            kind = type(error).__name__
+            self._line(Answered(at=at, verdict="rejected", reason=error.message, error=kind, alert=error.alert))
+            return
+        value, known = pending.value, True
+        if isinstance(value, bytes):
+            value = {"bytes": value}
+        elif value is not None and type(value) not in (bool, int, float, str):
+            known = False
+        if known and (self.secrets or value is None):
+            self._line(Answered(at=at, verdict="value", value=value))
+        else:
+            self._line(Answered(at=at, verdict="withheld", reason=type(pending.value).__name__))
+
+    def _drawn(self, kind: str, value: Any) -> None:
+        if self.error is not None or self._ended:
+            return
+        self._answered()
+        try:
+            line: Drawn = written(kind, value, self._now())
+        except Exception as error:  # a key of an Entropy of the user's, which shows no bytes
+            self.error = error
+            return
+        self._line(line)
+
+
+def failure(error: Exception, at: int | None, *, channel: bool = False) -> Failed:
+    """The line for an error."""
+    if not isinstance(error, HandshakeError):
+        return Failed(at=at, error=type(error).__name__, channel=channel)
+    aborted = error if isinstance(error, PeerAborted) else None
+    return Failed(
+        at=at,
+        error=type(error).__name__,
+        message=error.message,
+        expected=error.expected,
+        received=error.received,
+        hint=error.hint,
+        step=error.step,
+        alert=int(error.alert),
+        code=None if aborted is None or aborted.code is None else int(aborted.code),
+        retry_after=None if aborted is None else aborted.retry_after,
+        authenticated=aborted is not None and aborted.authenticated,
+        channel=channel,
+    )
+
+
+def values_of(event: Event, secrets: bool) -> dict[str, Any]:
+    """The fields of an event that are plain; of one that is not the library's own, only with secrets."""
+    if isinstance(event, PeerIdentified):
+        return {"peer": event.peer.peer_id, "name": event.name}
+    if not secrets and not type(event).__module__.startswith("nautilus_core"):
+        return {}
+    values: dict[str, Any] = {}
+    for field in getattr(event, "__struct_fields__", ()):
+        if field not in _OWN_FIELDS:
+            values[field] = _plain(getattr(event, field), secrets)
+    return values
+
+
+def _plain(value: Any, secrets: bool) -> Any:
+    """A value as JSON has it: bytes as their length, and themselves only with secrets."""
+    if isinstance(value, bytes):
+        return {"bytes": value, "length": len(value)} if secrets else {"length": len(value)}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Role):
+        return value.value
+    if isinstance(value, (tuple, list)):
+        return [_plain(one, secrets) for one in value]
+    peer_id = getattr(value, "peer_id", None)
+    return peer_id if isinstance(peer_id, str) else {"type": type(value).__name__}
+
+
+__all__ = ["Clock", "Recorder", "Write", "failure", "values_of"]
