@@ -59,7 +59,13 @@ def address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is no address: expected HOST:PORT or PORT")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:  # where it ends and the port begins cannot be seen
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address: an IPv6 address stands in brackets, as in [::1]:7000"
+        )
+    return host or "127.0.0.1", int(port)
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

@@ -240,7 +240,8 @@ def run_until_signal(function: Callable[..., Awaitable[int]], *arguments: object
     """Run `function` in an event loop; returns its exit code.
 
     Args:
-        function: the command; cancelled at SIGINT (Ctrl-C) and SIGTERM, so that it can end what it has started.
+        function: the command; cancelled at SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal is gone; not under `nohup`), so
+            that it can end what it has started.
         arguments: for `function`.
         backend: "asyncio" or "trio".
 
@@ -255,7 +256,10 @@ def run_until_signal(function: Callable[..., Awaitable[int]], *arguments: object
 
 async def _until_signal(function: Callable[..., Awaitable[int]], arguments: tuple[object, ...]) -> int | None:
     code: int | None = None
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*ending) as signals:
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:

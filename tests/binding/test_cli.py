@@ -146,6 +146,9 @@ def test_the_wrong_key_is_refused_on_one_line(tmp_path: Path) -> None:
         (["connect", "127.0.0.1:1", "--suite", "ROT13"], 2, "no suite 'ROT13'"),
         (["connect", "127.0.0.1:1", "--identity", "/nonexistent"], 1, "No such file"),
         (["connect", "somewhere"], 2, "is no address"),
+        (["connect", "::1"], 2, "stands in brackets"),
+        (["connect", "fe80::1:7000"], 2, "stands in brackets"),
+        (["connect", "[::1"], 2, "stands in brackets"),
         ([], 2, "usage"),
     ],
 )

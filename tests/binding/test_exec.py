@@ -14,7 +14,7 @@ import pytest
 
 from nautilus_core import Identity
 
-from .processes import NAUTILUS, PATIENCE, alive, eventually, running
+from .processes import NAUTILUS, PATIENCE, Running, alive, eventually, running
 
 BACKENDS = ["asyncio", "trio"]
 TRUST = ("--trust", "anyone")
@@ -189,3 +189,26 @@ def test_commands_that_cannot_run_are_refused_at_once(command: str, complaint: s
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_terminal_that_is_gone_ends_the_processes_too_but_not_under_nohup(tmp_path: Path) -> None:
+    command = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60 2>/dev/null'"
+    listener = Running("listen", 0, "--exec", command, *TRUST)
+    with subprocess.Popen(
+        connecting(listener.port), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as peer:
+        eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
+        pid = int((tmp_path / "pid").read_text())
+        code = listener.end(signal.SIGHUP)
+        peer.kill()
+    left = alive(pid)
+    if left:
+        os.killpg(pid, signal.SIGKILL)
+    assert (code, left) == (130, False)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which those that we start inherit
+    try:
+        with running("listen", 0, "--exec", "cat", *TRUST) as deaf:
+            deaf.process.send_signal(signal.SIGHUP)
+            assert talk(deaf.port, b"hello").stdout == b"hello"
+    finally:
+        signal.signal(signal.SIGHUP, before)
