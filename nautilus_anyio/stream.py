@@ -17,6 +17,7 @@ from anyio import (
     Lock,
     TypedAttributeSet,
     aclose_forcefully,
+    current_time,
     move_on_after,
     typed_attribute,
 )
@@ -42,6 +43,8 @@ _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
 _CLOSE_GRACE: Final = 2.0
 _LINGER: Final = 0.25
+"""Seconds of silence after which a peer that has not closed is not waited for any more."""
+
 _DRAIN_LIMIT: Final = 4 * 1024 * 1024
 
 _GONE: Final = (
@@ -244,18 +247,16 @@ class SecureStream(ByteStream):
             if data := self._channel.data_to_send():
                 await self._transport.send(cast("bytes", data))
         if not self._peer_closed:
-            with move_on_after(_LINGER):
+            with move_on_after(_LINGER) as silence:
                 async with self._receiving:  # a task that receives still lets go of it with the next bytes that come
-                    await self._take_in_the_rest()
+                    await self._take_in_the_rest(silence)
 
-    async def _take_in_the_rest(self) -> None:
-        """Until the peer has closed its direction, too."""
-        drained = 0
-        while drained < _DRAIN_LIMIT and not isinstance(event := self._channel.next_event(), PeerClosed):
+    async def _take_in_the_rest(self, silence: CancelScope) -> None:
+        """Until the peer has closed its direction, too, or is silent: it may need a while to read what was sent."""
+        while not isinstance(event := self._channel.next_event(), PeerClosed):
             if isinstance(event, Signal):
-                data = await self._transport.receive(_RECEIVE_SIZE)
-                self._channel.receive_data(data)
-                drained += len(data)
+                self._channel.receive_data(await self._transport.receive(_RECEIVE_SIZE))
+                silence.deadline = current_time() + _LINGER
 
     async def _abort(self) -> None:
         """Tell the peer that something went wrong here."""

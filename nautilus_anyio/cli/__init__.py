@@ -34,7 +34,7 @@ examples:
   nautilus inspect host:7000                            what a peer offers, and how it fails
   nautilus profile show                                 what a handshake is made of
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection or it was lost,
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, or a transfer lost it,
 130 interrupted, 141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """

@@ -68,6 +68,17 @@ def address(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
+def seconds(text: str) -> float:
+    """A time that can pass: a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: expected seconds, more than 0")
+    return value
+
+
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """`--backend asyncio|trio`."""
     backends = ["asyncio", "trio"] if importlib.util.find_spec("trio") else ["asyncio"]
@@ -104,7 +115,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable, best first"
     )
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for the handshake (default: 30)"
+        "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for the handshake (default: 30)"
     )
 
 

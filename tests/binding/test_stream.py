@@ -356,3 +356,31 @@ async def test_nothing_is_received_after_the_close() -> None:
         await initiating.aclose()
     with pytest.raises(ClosedResourceError):
         await initiating.receive()
+
+
+async def test_a_close_waits_for_a_peer_that_is_slow_to_read_and_goes_on_talking() -> None:
+    """It may take longer than a silence may: the reset would take away what the peer has not read yet."""
+    initiating, responding, *_ = await secure_pair()
+    size, received = 1_000_000, 0
+
+    async def tick() -> None:
+        with suppress(ChannelFailed, anyio.ClosedResourceError):
+            while True:
+                await responding.send(bytes(100))
+                await anyio.sleep(0.02)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def send_and_close() -> None:
+            await initiating.send(bytes(size))
+            await initiating.aclose()
+
+        tasks.start_soon(tick)
+        tasks.start_soon(send_and_close)
+        with pytest.raises(anyio.EndOfStream):
+            while True:
+                received += len(await responding.receive(20_000))
+                await anyio.sleep(0.015)
+        await responding.aclose()
+        tasks.cancel_scope.cancel()
+    assert received == size
