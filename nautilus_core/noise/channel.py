@@ -134,8 +134,12 @@ class NoiseChannel:
         if self._error is not None:
             self._refuse()
         if self._open and self._close_message and self._writing is not None:
-            self._seal_waiting()
-            self._seal([b""])
+            try:
+                self._seal_waiting()
+                self._seal([b""])
+            except BaseException as error:
+                self._interrupted(error)
+                raise
         self._open = False
 
     def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
@@ -155,15 +159,30 @@ class NoiseChannel:
         self._fail(HandshakeError(f"aborted by the application: {reason}", alert=code, step=STEP))
 
     def data_to_send(self) -> bytes | bytearray:
-        """Take all bytes that wait to be sent; `b""` when there are none, and after a failure."""
+        """Take all bytes that wait to be sent; `b""` when there are none, and after a failure.
+
+        Raises:
+            LocalProtocolError: the key has encrypted all that it may. The channel has failed then: what waited is lost.
+        """
         waiting, writing = self._waiting, self._writing
         if waiting:
             data = waiting[0]
-            if len(waiting) == 1 and 0 < len(data) <= MAX_PAYLOAD and self._rekey_after is None and writing is not None:
-                waiting.clear()  # the common case: one message
-                self._frames.append((len(data) + TAG_LENGTH).to_bytes(2, "big") + writing.encrypt_with_ad(b"", data))
-            else:
-                self._seal_waiting()
+            try:
+                if (
+                    len(waiting) == 1
+                    and 0 < len(data) <= MAX_PAYLOAD
+                    and self._rekey_after is None
+                    and writing is not None
+                ):
+                    waiting.clear()  # the common case: one message
+                    self._frames.append(
+                        (len(data) + TAG_LENGTH).to_bytes(2, "big") + writing.encrypt_with_ad(b"", data)
+                    )
+                else:
+                    self._seal_waiting()
+            except BaseException as error:
+                self._interrupted(error)
+                raise
         frames, self._frames = self._frames, []
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -225,6 +244,7 @@ class NoiseChannel:
         Raises:
             HandshakeError: a message that does not decrypt, or an end of the stream that is a truncation (`PeerAborted`). The
                 channel has failed then, for good: every later call raises the same error.
+            Exception: what a trust policy's `remember` raised, as it was; the channel has failed then, too.
         """
         if self._error is not None:
             self._refuse()
@@ -239,6 +259,9 @@ class NoiseChannel:
             self._fail(error)
             if not payloads:
                 raise
+        except BaseException as error:
+            self._interrupted(error)
+            raise
         return DataReceived(tuple(payloads))
 
     def _take(self) -> list[Plaintext]:
@@ -355,6 +378,12 @@ class NoiseChannel:
             )
         self._peer_closed = True
         return self._closed()
+
+    def _interrupted(self, error: BaseException) -> None:
+        """Something else than the peer ended a call half way: data was taken and is lost, so nothing may follow it."""
+        failure = HandshakeError("interrupted in the middle of a message", alert=AlertCode.INTERNAL_ERROR, step=STEP)
+        failure.__cause__ = error
+        self._fail(failure)
 
     def _fail(self, error: HandshakeError) -> None:
         """Poison everything."""

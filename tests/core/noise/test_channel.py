@@ -272,6 +272,69 @@ def test_what_is_not_the_next_message_poisons(kind: str) -> None:
     assert one.next_event() is NEED_DATA
 
 
+class _Interrupting(CipherState):
+    """Is interrupted where the second message would be next."""
+
+    __slots__ = ()
+
+    def encrypt_with_ad(self, ad: bytes, plaintext: Any) -> bytes:
+        if self.n:
+            raise KeyboardInterrupt
+        return super().encrypt_with_ad(ad, plaintext)
+
+    def encrypt_all(self, plaintexts: Any) -> list[bytes]:
+        return [self.encrypt_with_ad(b"", plaintext) for plaintext in plaintexts]
+
+    def decrypt_all(self, ciphertexts: Any, plaintexts: list[bytes]) -> None:
+        super().decrypt_all(ciphertexts[:1], plaintexts)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("closing", [False, True])
+def test_what_is_interrupted_is_followed_by_nothing(pieces: int, closing: bool) -> None:
+    """The data that was on its way is lost: a peer that read on would not notice that it lacks."""
+    states = [_Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], key) for key in KEYS]
+    one = NoiseChannel(writing=states[0], reading=states[1], close_message=closing)
+    one.send_data(b"first")
+    assert one.data_to_send() == frame(0, b"first")
+    for _ in range(pieces):
+        one.send_data(b"second")
+    with pytest.raises(KeyboardInterrupt):
+        if closing:
+            one.close()
+        else:
+            one.data_to_send()
+    assert one.data_to_send() == b""
+    with pytest.raises(HandshakeError, match="interrupted"):
+        one.send_data(b"third")
+    assert not any(state.has_key() for state in states)
+
+
+def test_a_receive_that_is_interrupted_is_followed_by_nothing() -> None:
+    _, other = ends()
+    other._reading = _Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], KEYS[0])
+    other.receive_data(frame(0, b"first") + frame(1, b"second"))
+    with pytest.raises(KeyboardInterrupt):
+        other.next_event()
+    with pytest.raises(HandshakeError, match="interrupted"):
+        other.receive_data(frame(2, b"third"))
+    with pytest.raises(HandshakeError, match="interrupted"):
+        other.next_event()
+
+
+def test_a_channel_whose_key_is_used_up_has_failed() -> None:
+    one, _ = ends()
+    assert one._writing is not None
+    one._writing._n = 2**64 - 2
+    for _ in range(2):
+        one.send_data(b"one too many")
+    with pytest.raises(LocalProtocolError, match="all the messages it may"):
+        one.data_to_send()
+    with pytest.raises(HandshakeError, match="interrupted"):
+        one.send_data(b"in the place of those that are lost")
+
+
 def test_an_abort_says_nothing_to_the_peer() -> None:
     one, _ = ends()
     one.send_data(b"unsent")

@@ -366,6 +366,40 @@ def test_a_peer_that_changed_its_key_in_the_meantime_is_refused_when_it_is_heard
         store._peers.clear()
 
 
+class Forgetful(trust.TrustPolicy):
+    """Welcomes everybody; its store is broken."""
+
+    def authorize(self, peer: Any, context: Any) -> None:
+        return None
+
+    def remember(self, peer: Any, context: Any) -> None:
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("datagrams", [False, True])
+def test_a_peer_that_cannot_be_remembered_is_not_read_on(datagrams: bool) -> None:
+    """Its first message would be missing, and nobody would know whose the rest is."""
+    ends = Pair(profile("IX", INITIATOR), profile("IX", RESPONDER, trust=Forgetful()), close=False).run()
+    session = ends.responder.session
+    if datagrams:
+        one, receiver = ends.initiator.session.datagrams(), session.datagrams()
+        with pytest.raises(OSError, match="the disk is full"):
+            receiver.open(one.seal(b"first"))
+        with pytest.raises(LocalProtocolError, match="does not receive"):
+            receiver.open(one.seal(b"second"))
+    else:
+        sender, channel = ends.initiator.session.channel(), session.channel()
+        sender.send_data(b"first")
+        channel.receive_data(sender.data_to_send())
+        with pytest.raises(OSError, match="the disk is full"):
+            channel.next_event()
+        sender.send_data(b"second")
+        for call in (lambda: channel.receive_data(sender.data_to_send()), channel.next_event, channel.close):
+            with pytest.raises(HandshakeError, match="interrupted"):
+                call()
+    assert session.peer is ANONYMOUS
+
+
 # ---------------------------------------------------------------- payloads
 
 
