@@ -160,7 +160,7 @@ class NoiseProtocol:
 
     def _message_plans(self, role: Role) -> tuple[MessagePlan, ...]:
         plans = []
-        has_key = False
+        has_key = self.pattern.has_psk and any("e" in keys for keys in self.pattern.pre_messages.values())
         for message in self.pattern.messages:
             operations: list[tuple[int, int]] = []
             for token in message.tokens:

@@ -329,6 +329,20 @@ def test_hybrid_handshakes_agree(pattern: str, kem: str) -> None:
     assert sides[INITIATOR].split_keys() == sides[RESPONDER].split_keys()
 
 
+def test_in_a_psk_handshake_an_ephemeral_key_of_a_pre_message_is_a_key_too() -> None:
+    """Section 9.2: MixKey is called where a pre-message has an `e`, so that what comes first is encrypted already."""
+    protocol = NoiseProtocol.parse("Noise_Mine_25519_ChaChaPoly_SHA256", "-> e ... <- s, e, ee, es, psk -> psk")
+    keys = KEYS["25519"]
+    alice = HandshakeState(protocol, INITIATOR, e=keys[INITIATOR], psks=PSKS[:2])
+    known = protocol.dh.remote_key(keys[INITIATOR].public)
+    bob = HandshakeState(protocol, RESPONDER, s=keys[RESPONDER], re=known, psks=PSKS[:2])
+    message = bob.write_message(b"one")
+    assert len(message) == protocol.plans[RESPONDER].messages[0].overhead + 3 == 32 + 16 + 32 + 3 + 16
+    assert alice.read_message(message) == b"one"
+    assert bob.read_message(alice.write_message(b"two")) == b"two"
+    assert alice.handshake_hash == bob.handshake_hash
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
