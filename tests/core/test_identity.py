@@ -321,9 +321,10 @@ def test_an_identity_without_its_private_key_is_known_but_signs_nothing(scheme: 
     identity = Identity.public_only(EVERY[scheme].public)
     whole = EVERY[scheme]
     assert (identity.peer_id, identity.scheme, identity.credential) == (whole.peer_id, whole.scheme, whole.credential)
-    for use in (lambda: identity.sign(b"x"), identity.to_pem):
-        with pytest.raises(LocalProtocolError, match="has no private key"):
-            use()
+    with pytest.raises(LocalProtocolError, match="has no private key"):
+        identity.sign(b"x")
+    with pytest.raises(LocalProtocolError, match="has no private key"):
+        identity.to_pem()
 
 
 def test_a_noise_static_key_is_no_identity() -> None:
