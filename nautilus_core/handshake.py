@@ -129,7 +129,7 @@ class Handshake:
         if profile.check is not None:
             profile.check(role)
         self.role = role
-        self.steps = StepList(profile.make_steps(), profile.descriptions)
+        self.steps = StepList(profile.make_steps(), profile.outline)
         self.deadline = deadline
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
@@ -289,7 +289,7 @@ class Handshake:
         context, stream, role = self._context, self._stream, self.role
         transcript, emit = self._transcript, self._events.append
         while True:
-            step, description = ordered[steps.cursor], steps.descriptions[steps.cursor]
+            step, description = ordered[steps.cursor], steps.outline.descriptions[steps.cursor]
             if description.protocol_id is not None and description.protocol_id != context.protocol:
                 self._skip(step)
                 continue

@@ -244,7 +244,7 @@ class Recorder:
             role=handshake.role,
             profile=profile.name,
             framing=_FRAMINGS.get(stream, stream.__name__),
-            steps=tuple(handshake.steps.descriptions),
+            steps=handshake.steps.outline.descriptions,
             limits=profile.limits,
             wall_time=wall_time,
             secrets=self.secrets,

@@ -135,7 +135,7 @@ def test_the_header_says_what_was_recorded() -> None:
     header = read(FILE).header
     assert isinstance(header, Header)
     assert header.role is INITIATOR
-    assert header.steps == alice().descriptions
+    assert header.steps == alice().outline.descriptions
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     assert header.library == f"{project['name']} {project['version']}" == LIBRARY
 
