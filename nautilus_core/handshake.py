@@ -136,7 +136,7 @@ class Handshake:
         self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._recorder = recorder
         if recorder is not None:
-            self._events, entropy = recorder.attach(self, profile, entropy, wall_time)
+            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time)
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = _NEW
         self._turn: Role | None = None

@@ -53,6 +53,7 @@ class PublicKey:
     scheme: str
     data: bytes
     _verify: Callable[[bytes, bytes], bool] = field(init=False, repr=False, compare=False)
+    _peer_id: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         length = NOISE_STATIC_TYPES.get(self.scheme)
@@ -76,7 +77,10 @@ class PublicKey:
     @property
     def peer_id(self) -> str:
         """The whole fingerprint as one word that can be pasted: `key:` and 52 letters and digits."""
-        return _PEER_ID_PREFIX + base64.b32encode(self.fingerprint).decode().rstrip("=").lower()
+        if not self._peer_id:  # in every log line of a connection
+            peer_id = _PEER_ID_PREFIX + base64.b32encode(self.fingerprint).decode().rstrip("=").lower()
+            object.__setattr__(self, "_peer_id", peer_id)
+        return self._peer_id
 
     @property
     def words(self) -> str:
