@@ -22,6 +22,7 @@ from nautilus_anyio import KnownPeersFile, StoreError, connect, load_identity, s
 from nautilus_core import AuthenticationFailed, Identity, PeerIdentified, trust
 
 from .helpers import BOB, MALLORY, initiator, listening, responder
+from .processes import eventually
 
 
 @pytest.fixture
@@ -153,8 +154,10 @@ def test_a_writer_that_is_killed_leaves_the_old_or_the_new_list(path: Path) -> N
     store.remember("first", BOB.peer_id)
     for patience in range(6):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), f"run{patience}", "100000"])
+        before = len(store.entries())
+        eventually(lambda before=before: len(store.entries()) > before)  # type: ignore[misc]  # bound early
         with pytest.raises(subprocess.TimeoutExpired):
-            writer.wait(timeout=0.4 + patience / 50)
+            writer.wait(timeout=patience / 50)
         writer.kill()
         writer.wait()
         assert store.entries()[0] == ("first", BOB.peer_id)
