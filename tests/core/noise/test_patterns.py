@@ -243,3 +243,12 @@ def test_a_pattern_of_your_own_has_a_name_of_its_own() -> None:
         NoiseProtocol.parse("Noise_Mine_25519_ChaChaPoly_SHA256", handshake_pattern("NN"))
     with pytest.raises(InvalidPattern, match="rule 7.3.3"):
         NoiseProtocol.parse("Noise_Mine_25519_ChaChaPoly_SHA256", "-> e <- e, ee, ee")
+
+
+def test_a_name_stands_for_one_pattern() -> None:
+    """Section 14: a key must not be used with two protocols of one name."""
+    for name, notation in (("XX", "-> e <- e, ee"), ("NNpsk0", "-> e <- e, ee"), ("N", "-> e <- e, ee")):
+        with pytest.raises(ValueError, match="is the name of another pattern"):
+            NoiseProtocol.parse(f"Noise_{name}_25519_ChaChaPoly_SHA256", notation)
+    same = NoiseProtocol.parse("Noise_NN_25519_ChaChaPoly_SHA256", "-> e <- e, ee")
+    assert same.pattern.messages == handshake_pattern("NN").messages
