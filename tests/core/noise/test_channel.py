@@ -277,7 +277,7 @@ class _Interrupting(CipherState):
 
     __slots__ = ()
 
-    def encrypt_with_ad(self, ad: bytes, plaintext: Any) -> bytes:
+    def encrypt_with_ad(self, ad: bytes | None, plaintext: Any) -> bytes:
         if self.n:
             raise KeyboardInterrupt
         return super().encrypt_with_ad(ad, plaintext)
