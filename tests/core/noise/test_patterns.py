@@ -136,6 +136,7 @@ def test_modifiers(name: str, notation: str) -> None:
         ("XXpsk0+fallback", "XXfallback+psk0"),
         ("NNpsk3", "rule 9.4: psk3 needs 3 messages, NN has 2"),
         ("IKfallback", "rule 10.2"),
+        ("KNfallback", "rule 10.2"),
         ("Nhfs", "rule hfs"),
     ],
 )

@@ -190,7 +190,8 @@ def test_no_secret_in_the_repr_of_a_profile() -> None:
         noise_static=secret,
         noise_psks=[secret],
     )
-    for shown in (repr(made), repr(made.make_steps()), repr(suite), repr(suite.make_steps()), str(made)):
+    step: Any = made.make_steps()[0]
+    for shown in (repr(made), repr(step), repr(step.settings), repr(suite), repr(suite.make_steps()), str(made)):
         assert secret.decode() not in shown
         assert secret.hex() not in shown
 
@@ -506,6 +507,40 @@ def test_a_hook_refuses() -> None:
     assert ends.responder.error.step == "-> s, se"
     assert ends.responder.handshake.session is None
     assert ends.responder.handshake.data_to_send() == b""
+
+
+def test_a_hook_reads_what_a_welcome_peer_has_sent() -> None:
+    """Where the policy asks, the hook waits for the answer."""
+    hook = Hook(b"from a stranger")
+
+    def answer(question: Any) -> None:
+        assert hook.seen == []
+        question.reject("not you")
+
+    initiator = {"static": ALICE, "trust": trust.anyone(), "payloads": {2: b"from a stranger"}}
+    ends = ran(initiator, {"static": BOB, "trust": trust.ask(), "payloads": {2: hook}}, answer=answer)
+    assert isinstance(ends.responder.error, AuthenticationFailed)
+    assert hook.seen == []
+
+
+def test_a_handshake_that_fails_later_remembers_nobody_and_keeps_no_key() -> None:
+    """The responder has proved its key in the second message; the third is never written."""
+
+    class Refusing(Hook):
+        def write(self, noise: NoiseView) -> bytes:
+            assert noise.peer is not None
+            raise AuthenticationFailed("not after all")
+
+    store = InMemoryKnownPeers()
+    policy = trust.known_peers(store, name="bob", accept_new=True)
+    initiator = {"static": ALICE, "trust": policy, "payloads": {2: Refusing()}}
+    ends = ran(initiator, {"static": BOB, "trust": trust.anyone()})
+    assert isinstance(ends.initiator.error, AuthenticationFailed)
+    assert store.lookup("bob") == frozenset()
+    for step in ends.initiator.handshake.steps:
+        state: Any = step._exchange.state  # type: ignore[attr-defined]
+        assert state._failed
+        assert not state._symmetric.cipher.has_key()
 
 
 # ---------------------------------------------------------------- recordings, patterns of one's own, pipes
