@@ -134,15 +134,15 @@ def test_a_name_that_nobody_knows_is_offered_and_never_a_noise_protocol() -> Non
 # ---------------------------------------------------------------- replay, relay, mixing
 
 
-def pieces(flights: list[bytes]) -> dict[str, bytes]:
-    """The unsealed handshake messages of flights, by name."""
-    found: dict[str, bytes] = {}
-    for flight in flights:
-        for one in frames(flight):
-            if one[0] == 0xE1 and one[4] in (0x92, 0x93, 0x94, 0x96):
-                name = msgspec.msgpack.decode(one[4:])[0]
-                found[name] = one
-    return found
+def begins(one: bytes, name: str) -> bool:
+    """Whether a frame is the raw step `name`."""
+    return one[4:].startswith(b"\x92" + msgspec.msgpack.encode(name))
+
+
+def noise_frames(flights: list[bytes]) -> dict[str, bytes]:
+    """The frames of Noise messages in flights, by name."""
+    sent = [one for flight in flights for one in frames(flight)]
+    return {name: one for one in sent for name in NOISE_MESSAGES if begins(one, name)}
 
 
 @pytest.mark.parametrize("suite", [IK, f"Noise_KK_{SUITE}", XX])
@@ -163,8 +163,7 @@ def test_a_recording_of_the_initiator_does_not_deceive_the_responder(suite: str)
 
 def _swapped(other: dict[str, bytes], name: str) -> Callable[[Role, int, bytes], bytes]:
     def tamper(role: Role, number: int, data: bytes) -> bytes:
-        head = b"\x92" + msgspec.msgpack.encode(name)
-        return b"".join(other[name] if one[4:].startswith(head) else one for one in frames(data))
+        return b"".join(other[name] if begins(one, name) else one for one in frames(data))
 
     return tamper
 
@@ -173,7 +172,7 @@ def _swapped(other: dict[str, bytes], name: str) -> Callable[[Role, int, bytes],
 def test_a_noise_message_of_another_session_is_refused(name: str) -> None:
     """Of the same two ends, with the same keys."""
     before = run((XX,), (XX,))
-    other = pieces(before.initiator.flights + before.responder.flights)
+    other = noise_frames(before.initiator.flights + before.responder.flights)
     assert_nobody_is_deceived(run((XX,), (XX,), tamper=_swapped(other, name)))
 
 
@@ -182,7 +181,7 @@ def test_plain_noise_and_negotiated_noise_do_not_understand_each_other(said: str
     """One static key may serve both: names and prologues keep them apart, also where the pattern is the same."""
     known = {"noise_remote_static": STATIC[RESPONDER].data}
     ends = run((IK,), (IK,), initiator=known)
-    message = msgspec.msgpack.decode(pieces(ends.initiator.flights)["noise-0"][4:])[1]
+    message = msgspec.msgpack.decode(noise_frames(ends.initiator.flights)["noise-0"][4:])[1]
     for prologue in (b"", b"nautilus/1", b"".join(ends.initiator.flights[:1])):
         listener = HandshakeState(NoiseProtocol.parse(IK), RESPONDER, s=KEYS["25519"][RESPONDER], prologue=prologue)
         with pytest.raises(InvalidMessage, match="does not decrypt"):
