@@ -327,6 +327,31 @@ def test_a_key_that_is_never_proved_is_nobodys() -> None:
     assert ends.responder.session.peer is ANONYMOUS
 
 
+@pytest.mark.parametrize("name", ["IK", "KK", "IKpsk1"])
+def test_a_replayed_first_message_opens_a_session_that_is_of_no_use(name: str) -> None:
+    """Source 1, as the page says: the peer has the author's name, and whoever replays can neither read nor write."""
+    true = pair(name)
+    victim = Handshake(RESPONDER, profile(name, RESPONDER))
+    victim.receive_data(true.initiator.flights[0])
+    while victim.session is None:
+        victim.next_event()
+    assert getattr(victim.session.peer, "public_key", None) == ALICE_KEY
+    assert victim.session.channel_binding != true.responder.session.channel_binding
+    sender, channel = true.initiator.session.channel(), victim.session.channel()
+    channel.send_data(b"for Alice's eyes")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        _read(sender, channel.data_to_send())
+    again = pair(name).initiator.session.channel()
+    again.send_data(b"recorded as well")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        _read(channel, again.data_to_send())
+
+
+def _read(channel: Any, data: bytes | bytearray) -> None:
+    channel.receive_data(data)
+    channel.next_event()
+
+
 def test_a_claim_can_be_refused_at_once() -> None:
     asked: list[Any] = []
 
