@@ -132,6 +132,20 @@ def test_keys_are_replaced_at_the_same_messages(every: int) -> None:
     assert taken(other) == [b"%d" % number for number in range(20)]
 
 
+@pytest.mark.parametrize("every", [None, 1, 3])
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_whoever_is_first_heard_is_told_of_once_and_rekeyed_as_any_other(every: int | None, at_once: int) -> None:
+    heard: list[str] = []
+    one, _ = ends(rekey_after=every)
+    other = NoiseChannel(writing=None, reading=cipher(0), rekey_after=every, on_first=lambda: heard.append("first"))
+    for number in range(8):
+        for part in range(at_once):
+            one.send_data(b"%d.%d" % (number, part))
+        other.receive_data(one.data_to_send())
+        assert taken(other) == [b"%d.%d" % (number, part) for part in range(at_once)]
+        assert heard == ["first"]
+
+
 def test_ends_that_rekey_differently_do_not_understand_each_other() -> None:
     one, _ = ends(rekey_after=1)
     _, other = ends()
