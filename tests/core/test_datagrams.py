@@ -203,6 +203,15 @@ def test_a_key_is_tried_on_so_many_forgeries(kind: str) -> None:
         receiver.open(datagram(sealing, 12))
 
 
+@pytest.mark.parametrize("kind", sorted(KEYS_OF))
+def test_what_is_no_payload_uses_its_number_up(kind: str) -> None:
+    one = DatagramChannel(writing=KEYS_OF[kind](), reading=None)
+    wrong: Any = "text"
+    with pytest.raises(TypeError):
+        one.seal(wrong)
+    assert one.seal(b"x") == (1).to_bytes(8, "big") + KEYS_OF[kind]().seal_at(1, b"x")
+
+
 def test_a_key_seals_so_many_bytes() -> None:
     one, _ = ends()
     one._bytes_left = 10

@@ -235,7 +235,14 @@ def test_empty_messages_are_no_event_and_are_bounded() -> None:
         assert other.next_event() is NEED_DATA
     other.receive_data(frame(16, b"data", state) + frame(17, b"", state))
     assert other.next_event() == DataReceived((b"data",))
-    other.receive_data(b"".join(frame(number, b"", state) for number in range(18, 34)))
+    for number in range(18, 33):
+        other.receive_data(frame(number, b"", state))
+        assert other.next_event() is NEED_DATA
+    other.receive_data(frame(33, b"alone", state))
+    assert other.next_event() == DataReceived((b"alone",))
+    other.receive_data(b"".join(frame(number, b"", state) for number in range(34, 50)))
+    assert other.next_event() is NEED_DATA
+    other.receive_data(frame(50, b"", state))
     with pytest.raises(InvalidMessage, match="too many empty messages"):
         other.next_event()
 
