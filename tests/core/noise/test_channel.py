@@ -222,6 +222,13 @@ def test_nothing_comes_after_the_close() -> None:
     other.receive_data(frame(0, b"") + frame(1, b"after"))
     with pytest.raises(InvalidMessage, match="something after the close"):
         other.next_event()
+    _, other = ends(close_message=True)
+    other.receive_data(frame(0, b""))
+    assert other.next_event() == PeerClosed()
+    other.receive_data(frame(1, b"after"))
+    for _ in range(2):
+        with pytest.raises(InvalidMessage, match="something after the close"):
+            other.next_event()
 
 
 # ---------------------------------------------------------------- bad input
@@ -257,8 +264,9 @@ def test_a_message_that_is_too_short(length: int) -> None:
             other.next_event()
 
 
+@pytest.mark.parametrize("behind", [b"", b"\x00", frame(2, b"never")])
 @pytest.mark.parametrize("kind", ["flipped", "repeated", "reordered", "reflected", "dropped"])
-def test_what_is_not_the_next_message_poisons(kind: str) -> None:
+def test_what_is_not_the_next_message_poisons(kind: str, behind: bytes) -> None:
     one, other = ends()
     first, second = frame(0, b"first"), frame(1, b"second")
     mine = NoiseChannel(writing=cipher(1), reading=cipher(0))
@@ -270,7 +278,7 @@ def test_what_is_not_the_next_message_poisons(kind: str) -> None:
         "reflected": bytes(mine.data_to_send()),
         "dropped": second,
     }[kind]
-    other.receive_data(bad + frame(2, b"never"))
+    other.receive_data(bad + behind)
     if kind == "repeated":
         assert other.next_event() == DataReceived((b"first",))
     with pytest.raises(InvalidMessage, match="does not decrypt") as caught:
@@ -306,6 +314,11 @@ class _Interrupting(CipherState):
     def encrypt_all(self, plaintexts: Any) -> list[bytes]:
         return [self.encrypt_with_ad(b"", plaintext) for plaintext in plaintexts]
 
+    def decrypt_with_ad(self, ad: bytes | None, ciphertext: Any) -> bytes:
+        if self.n:
+            raise KeyboardInterrupt
+        return super().decrypt_with_ad(ad, ciphertext)
+
     def decrypt_all(self, ciphertexts: Any, plaintexts: list[bytes]) -> None:
         super().decrypt_all(ciphertexts[:1], plaintexts)
         raise KeyboardInterrupt
@@ -332,10 +345,15 @@ def test_what_is_interrupted_is_followed_by_nothing(pieces: int, closing: bool) 
     assert not any(state.has_key() for state in states)
 
 
-def test_a_receive_that_is_interrupted_is_followed_by_nothing() -> None:
-    _, other = ends()
-    other._reading = _Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], KEYS[0])
-    other.receive_data(frame(0, b"first") + frame(1, b"second"))
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_receive_that_is_interrupted_is_followed_by_nothing(at_once: bool) -> None:
+    other = NoiseChannel(writing=None, reading=_Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], KEYS[0]))
+    if at_once:
+        other.receive_data(frame(0, b"first") + frame(1, b"second"))
+    else:
+        other.receive_data(frame(0, b"first"))
+        assert other.next_event() == DataReceived((b"first",))
+        other.receive_data(frame(1, b"second"))
     with pytest.raises(KeyboardInterrupt):
         other.next_event()
     with pytest.raises(HandshakeError, match="interrupted"):
