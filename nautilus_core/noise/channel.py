@@ -79,7 +79,7 @@ class NoiseChannel(ChannelEnd):
         self._frames: list[bytes] = []
         self._peer_closed = False
         self._empty = 0
-        # The ciphers while one message needs nothing but them: no rekey, nobody to tell of it, no close, no failure.
+        # The ciphers while one message needs nothing but them: no rekey, nobody to tell of it, no close of the peer's, no failure.
         self._simply_writing = writing if rekey_after is None else None
         self._simply_reading = reading if rekey_after is None and on_first is None else None
 
@@ -128,7 +128,6 @@ class NoiseChannel(ChannelEnd):
         if self._error is not None:
             self._refuse()
         if self._open and self._close_message and self._writing is not None:
-            self._simply_writing = None
             try:
                 self._seal_waiting()
                 self._seal([b""])

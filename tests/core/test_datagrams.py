@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nautilus_core import DatagramChannel, InvalidMessage, LocalProtocolError
+from nautilus_core import AuthenticationFailed, DatagramChannel, InvalidMessage, LocalProtocolError
 from nautilus_core.crypto.hashing import SHA256
 from nautilus_core.crypto.traffic_key import TrafficKey
 from nautilus_core.datagrams import SealsAt
@@ -210,6 +210,30 @@ def test_what_is_no_payload_uses_its_number_up(kind: str) -> None:
     with pytest.raises(TypeError):
         one.seal(wrong)
     assert one.seal(b"x") == (1).to_bytes(8, "big") + KEYS_OF[kind]().seal_at(1, b"x")
+
+
+def test_whoever_is_first_heard_is_told_of_once_and_only_after_a_valid_tag() -> None:
+    heard: list[int] = []
+    receiver = DatagramChannel(writing=key(b"r"), reading=key(b"i"), on_first=lambda: heard.append(receiver._latest))
+    with pytest.raises(InvalidMessage):
+        receiver.open(bytes(40))
+    assert heard == []
+    for n in (7, 3, 9):
+        receiver.open(datagram(key(b"i"), n))
+    assert heard == [7]
+
+
+def test_a_peer_that_is_refused_when_it_is_heard_ends_both_directions() -> None:
+    def refuse() -> None:
+        raise AuthenticationFailed("not you")
+
+    receiver = DatagramChannel(writing=key(b"r"), reading=key(b"i"), on_first=refuse)
+    with pytest.raises(AuthenticationFailed):
+        receiver.open(datagram(key(b"i"), 0))
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        receiver.open(datagram(key(b"i"), 1))
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        receiver.seal(b"to nobody")
 
 
 def test_a_key_seals_so_many_bytes() -> None:
