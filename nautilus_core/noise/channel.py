@@ -79,7 +79,7 @@ class NoiseChannel(ChannelEnd):
         self._frames: list[bytes] = []
         self._peer_closed = False
         self._empty = 0
-        # The ciphers while one message needs nothing but them: no rekey, nobody to tell of it, no close of the peer's, no failure.
+        # The ciphers while one message needs nothing else: no rekey, nobody to tell of it, no close by the peer, no failure.
         self._simply_writing = writing if rekey_after is None else None
         self._simply_reading = reading if rekey_after is None and on_first is None else None
 
