@@ -146,6 +146,22 @@ def test_whoever_is_first_heard_is_told_of_once_and_rekeyed_as_any_other(every: 
         assert heard == ["first"]
 
 
+def test_whoever_is_heard_before_a_forgery_has_been_heard() -> None:
+    """What was genuine is delivered, so it must be known whose it is."""
+    heard: list[str] = []
+    other = NoiseChannel(writing=None, reading=cipher(0), on_first=lambda: heard.append("first"))
+    other.receive_data(frame(0, b"genuine") + frame(0, b"again"))
+    assert other.next_event() == DataReceived((b"genuine",))
+    assert heard == ["first"]
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        other.next_event()
+    nobody = NoiseChannel(writing=None, reading=cipher(0), on_first=lambda: heard.append("nobody"))
+    nobody.receive_data(frame(1, b"forged") + frame(0, b"genuine"))
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        nobody.next_event()
+    assert heard == ["first"]
+
+
 def test_ends_that_rekey_differently_do_not_understand_each_other() -> None:
     one, _ = ends(rekey_after=1)
     _, other = ends()
