@@ -33,6 +33,7 @@ from nautilus_core import (
 )
 from nautilus_core.identity.credentials import verify_key_agreement
 from nautilus_core.noise import KeyPair, NoiseMessage, NoiseView, handshake_pattern
+from nautilus_core.steps.noise_suite import make_suites
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, byte_by_byte
 
 from .helpers import ALL_NAMED, KEYS, PSK, SUITE, pair, profile
@@ -191,7 +192,9 @@ def test_no_secret_in_the_repr_of_a_profile() -> None:
         noise_psks=[secret],
     )
     step: Any = made.make_steps()[0]
-    for shown in (repr(made), repr(step), repr(step.settings), repr(suite), repr(suite.make_steps()), str(made)):
+    suites = make_suites([f"Noise_XXpsk3_{SUITE}"], secret, None, (secret,), trust.anyone())
+    shapes = (made, step, step.settings, suite, suite.make_steps(), suites, [one.settings for one in suites.values()])
+    for shown in (*map(repr, shapes), str(made)):
         assert secret.decode() not in shown
         assert secret.hex() not in shown
 
