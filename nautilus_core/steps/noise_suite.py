@@ -6,7 +6,7 @@ of its `Split()` are the shared secret. Both `finished` follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -119,6 +119,26 @@ class NoiseSuite:
         return [NegotiatedNoiseMessage(exchange, index, sender, index == last) for index, sender in enumerate(senders)]
 
 
+def make_suites(
+    names: Sequence[str],
+    static: OwnKey | None,
+    remote_static: PeersKey | None,
+    psks: tuple[bytes, ...],
+    trust: TrustPolicy,
+) -> dict[str, NoiseSuite]:
+    """Those of a profile's suites that are Noise protocols, over the same keys.
+
+    Raises:
+        ValueError: as `NoiseSuite`; or the static key would be used with several hash functions.
+    """
+    suites = {name: NoiseSuite(name, static, remote_static, psks, trust) for name in names if name.startswith(PREFIX)}
+    users = [settings for suite in suites.values() for settings in suite.settings.values() if settings.static]
+    hashes = sorted({settings.protocol.hash.name for settings in users})
+    if len(hashes) > 1:
+        raise ValueError(f"a Noise static key is used with one hash alone (section 14), not {', '.join(hashes)}")
+    return suites
+
+
 def _check_pattern(protocol: NoiseProtocol) -> None:
     """Refuse what cannot stand in the place of key shares and authentications."""
     pattern = protocol.pattern
@@ -191,4 +211,4 @@ class NegotiatedNoiseMessage(HandshakeStep[bytes]):
         self._exchange.forget()
 
 
-__all__ = ["NOISE_MESSAGES", "PREFIX", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite"]
+__all__ = ["NOISE_MESSAGES", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite", "make_suites"]
