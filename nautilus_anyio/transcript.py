@@ -22,7 +22,14 @@ from typing import Final, TypeAlias
 
 from nautilus_core import Profile, Role
 from nautilus_core import transcript as core
-from nautilus_core.transcript import Recorder, ReplayDiverged, ReplayReport, Transcript, TranscriptError
+from nautilus_core.transcript import (
+    OpenedFrame,
+    Recorder,
+    ReplayDiverged,
+    ReplayReport,
+    Transcript,
+    TranscriptError,
+)
 from nautilus_core.transcript.replay import Answer
 
 from .errors import in_words
@@ -210,18 +217,32 @@ def replay(
     return core.replay(_read(source), profile, answer=answer, other_side=other_side, tape=tapes)
 
 
+def opened(source: FilePath | Transcript, key_log: FilePath) -> list[OpenedFrame]:
+    """Every frame of a transcript with what is in it, as far as the secrets in the file `key_log` open it.
+
+    Raises:
+        TranscriptError: the transcript is none, is not in `nautilus/1`, or the log has no secret of its session.
+        ValueError: the key log is damaged.
+        OSError: a file cannot be read.
+    """
+    with Path(key_log).open("rb") as lines:
+        return list(core.opened(_read(source), lines))
+
+
 def _read(source: FilePath | Transcript) -> Transcript:
     return source if isinstance(source, Transcript) else read(source)
 
 
 __all__ = [
     "FileRecorder",
+    "OpenedFrame",
     "Record",
     "Recording",
     "ReplayDiverged",
     "ReplayReport",
     "Transcript",
     "TranscriptError",
+    "opened",
     "read",
     "replay",
 ]
