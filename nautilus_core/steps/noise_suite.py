@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, Aead, CipherSuite, make_suite
+from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, Aead, CipherSuite, make_suite
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError
 from ..identity.credentials import ANONYMOUS
 from ..identity.trust import TrustPolicy
@@ -83,8 +83,7 @@ class NoiseSuite:
             raise ValueError("; ".join(dict.fromkeys(problems.values())))
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "problems", problems)
-        suite = make_suite(self.name, "", _AEADS[protocol.cipher.name], protocol.hash.function)
-        object.__setattr__(self, "suite", suite)
+        object.__setattr__(self, "suite", _suite_of(protocol))
 
     def _settings(
         self, protocol: NoiseProtocol, role: Role, static: KeyPair | None, remote: RemoteKey | None
@@ -137,6 +136,15 @@ def make_suites(
     if len(hashes) > 1:
         raise ValueError(f"a Noise static key is used with one hash alone (section 14), not {', '.join(hashes)}")
     return suites
+
+
+def _suite_of(protocol: NoiseProtocol) -> CipherSuite:
+    return make_suite(protocol.name, "", _AEADS[protocol.cipher.name], protocol.hash.function)
+
+
+def suite_named(name: str) -> CipherSuite:
+    """The suite of this name, also one that is a Noise protocol; `ValueError` for a name of neither."""
+    return SUITES.get(name) or _suite_of(NoiseProtocol.parse(name))
 
 
 def _check_pattern(protocol: NoiseProtocol) -> None:
@@ -211,4 +219,4 @@ class NegotiatedNoiseMessage(HandshakeStep[bytes]):
         self._exchange.forget()
 
 
-__all__ = ["NOISE_MESSAGES", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite", "make_suites"]
+__all__ = ["NOISE_MESSAGES", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite", "make_suites", "suite_named"]
