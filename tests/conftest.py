@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 from .record_everything import RecordEverything
 
+pytest_plugins = ["pytester"]  # for tests/plugin; pytest takes it from here alone
+
 settings.register_profile("nautilus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nautilus")
 

@@ -44,7 +44,7 @@ NOT_REPLAYED: Final[dict[str, str]] = {
 """Tests of whose recordings one cannot replay, and why. A test all of whose recordings do replay must not stand here."""
 
 CHANGED_BEFORE: Final = ("core/test_trust.py::test_first_contact_asks_and_is_remembered_when_it_is_accepted",)
-"""Tests after which a store that a profile asks is another one. They replay with a copy that was made before the first message."""
+"""Tests after which a store that a profile asks is another one: they replay with a copy from before the first message."""
 
 
 class _Kept(Recorder):
@@ -127,9 +127,13 @@ class Recording:
 
 def _provider() -> Callable[[], AbstractContextManager[None]]:
     """What the fuzz harnesses have put in the place of the ciphers at this moment, to be put there again."""
-    if AES_128_GCM.new is NullCipher:
+    if _is_null(AES_128_GCM.new):
         return insecure_provider
-    return fuzzed_noise._insecure if CIPHER_FUNCTIONS["ChaChaPoly"].new is NullCipher else nullcontext
+    return fuzzed_noise._insecure if _is_null(CIPHER_FUNCTIONS["ChaChaPoly"].new) else nullcontext
+
+
+def _is_null(cipher: object) -> bool:
+    return cipher is NullCipher
 
 
 def _bytes_sent(lines: Sequence[AnyLine]) -> int:
@@ -154,7 +158,7 @@ class RecordEverything:
     @pytest.hookimpl
     def pytest_sessionstart(self) -> None:
         """Stand where each handshake gets its recorder."""
-        copyreg.pickle(MappingProxyType, lambda proxy: (MappingProxyType, (dict(proxy),)))  # type: ignore[arg-type]
+        copyreg.pickle(MappingProxyType, lambda proxy: (MappingProxyType, (dict(proxy),)))
         make = self._make
 
         def init(engine: Handshake, role: Role, profile: Profile, **options: Any) -> None:
@@ -169,7 +173,7 @@ class RecordEverything:
                 recording.belongs_to(engine)
                 self._recordings.append(recording)
 
-        Handshake.__init__ = init  # type: ignore[method-assign]
+        Handshake.__init__ = init  # type: ignore[method-assign, assignment]
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
@@ -180,7 +184,8 @@ class RecordEverything:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Run the test, then replay all that it has recorded."""
         self._test = item.nodeid
-        self._recordings = recordings = []
+        recordings: list[Recording] = []
+        self._recordings = recordings
         try:
             result = yield
         finally:
