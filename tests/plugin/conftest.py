@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-PROJECT = '''
+PROJECT = """
 from nautilus_core import INITIATOR, RESPONDER, Identity, profiles, trust
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ALICE, BOB = (Identity(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in (1, 2))
 MINE = profiles.nautilus(identity=ALICE, trust=trust.pinned(BOB.public))
 THEIRS = profiles.nautilus(identity=BOB, trust=trust.pinned(ALICE.public))
-'''
+"""
 
 
 @pytest.fixture

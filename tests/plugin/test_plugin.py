@@ -11,6 +11,8 @@ import pytest
 from nautilus_core.transcript import read
 from nautilus_core.transcript.lines import Sent
 
+from ..core.transcript.recording import with_a_byte_changed
+
 TEST = """
 from people import *
 
@@ -21,9 +23,15 @@ def test_meeting(record_transcript, handshake_pair):
     channel.send_data(b"welcome")
     assert channel.data_to_send()
 """
-OTHER = TEST.replace("b\"welcome\"", "b\"goodbye\"")
-ANOTHER_PROTOCOL = TEST.replace("from people import *", "from people import *\nMINE, THEIRS = "
-    "(profiles.nautilus(identity=a, trust=trust.pinned(b.public), protocols=['x']) for a, b in ((ALICE, BOB), (BOB, ALICE)))")  # fmt: skip
+OTHER = TEST.replace('b"welcome"', 'b"goodbye"')
+ANOTHER_PROTOCOL = TEST.replace(
+    "import *",
+    """import *
+
+MINE = profiles.nautilus(identity=ALICE, trust=trust.pinned(BOB.public), protocols=["x"])
+THEIRS = profiles.nautilus(identity=BOB, trust=trust.pinned(ALICE.public), protocols=["x"])
+""",
+)
 
 
 def run(project: pytest.Pytester, source: str, *options: str, name: str = "test_it", **counts: int) -> pytest.RunResult:
@@ -81,7 +89,9 @@ def test_a_pair_in_memory(project: pytest.Pytester) -> None:
         pair = handshake_pair(MINE, profiles.nautilus(identity=BOB, trust=trust.pinned(BOB.public)))
         assert isinstance(pair.responder.error, AuthenticationFailed)
     """
-    source = source.replace("pair.completed if hasattr(pair, \"completed\") else pair.initiator.completed", "pair.initiator.completed")
+    source = source.replace(
+        'pair.completed if hasattr(pair, "completed") else pair.initiator.completed', "pair.initiator.completed"
+    )
     run(project, source, passed=3)
 
 
@@ -132,8 +142,11 @@ def test_without_a_transcript_it_fails_and_says_how_to_record_one(project: pytes
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (OTHER, "*ReplayDiverged: line *{*\"data\":\"d2VsY29tZQ==\"*; replayed *\"data\":\"Z29vZGJ5ZQ==\"*"),
-        (ANOTHER_PROTOCOL, "*ReplayDiverged: line 3, flight 0, step 'hello': recorded *\"size\":266*; replayed *\"size\":2*"),
+        (OTHER, '*ReplayDiverged: line *{*"data":"d2VsY29tZQ=="*; replayed *"data":"Z29vZGJ5ZQ=="*'),
+        (
+            ANOTHER_PROTOCOL,
+            '*ReplayDiverged: line 3, flight 0, step \'hello\': recorded *"size":266*; replayed *"size":2*',
+        ),
     ],
     ids=["channel", "hello"],
 )
@@ -155,8 +168,6 @@ def test_another_identity_differs(project: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize("place", range(0, 1400, 100))
 def test_a_byte_that_was_sent_and_is_another_in_the_file_is_noticed(project: pytest.Pytester, place: int) -> None:
-    from ..core.transcript.recording import with_a_byte_changed
-
     run(project, TEST, "--nautilus-record=new", passed=1)
     path = folder(project) / "test_meeting.jsonl"
     path.write_bytes(b"".join(with_a_byte_changed([path.read_bytes()], place, of=Sent)))
@@ -196,7 +207,9 @@ def test_a_handshake_that_is_made_no_more_is_noticed(project: pytest.Pytester) -
     alone = "from people import *\ndef test_meeting(record_transcript):\n    record_transcript(INITIATOR, MINE).next_event()\n"
     result = run(project, alone, failed=1)
     run(project, one, failed=1)
-    alone = alone.replace("    record_", "    e = record_").replace(".next_event()\n", "; e.next_event(); e.data_to_send()\n")
+    alone = alone.replace("    record_", "    e = record_").replace(
+        ".next_event()\n", "; e.next_event(); e.data_to_send()\n"
+    )
     result = run(project, alone, "--nautilus-record=all", passed=1)
     assert [path.name for path in folder(project).iterdir()] == ["test_meeting.jsonl"]
     run(project, alone, passed=1)
