@@ -39,7 +39,7 @@ from .lines import (
     TranscriptError,
 )
 from .mirror import from_other_side
-from .public import check_profile, check_public
+from .public import check_profile, check_public, sums
 from .reader import Transcript, read
 from .recorder import Recorder
 from .report import ReplayDiverged, ReplayReport
@@ -314,9 +314,9 @@ class _Replay:
             raise self._diverged("nothing more", _text(self._collector.lines[0]))
         last = lines[-1]
         if isinstance(last, End):
-            totals = [sum(len(line.data) for line in lines if isinstance(line, kind)) for kind in (Received, Sent)]
-            if [last.received, last.sent] != totals:
-                raise self._diverged(f"{last.received} bytes in and {last.sent} out", f"{totals[0]} and {totals[1]}")
+            for expected, got in sums(self._transcript, last):
+                if expected != got:
+                    raise self._diverged(expected, got)
 
     def _diverged(
         self, expected: str, got: str, *, byte: int | None = None, of: AnyLine | None = None
