@@ -35,7 +35,10 @@ def check_public(transcript: Transcript, profile: Profile) -> ReplayReport:
 
 
 def sums(transcript: Transcript, end: End) -> Iterator[tuple[str, str]]:
-    """For either direction what its last line says of all its bytes, and what they are."""
+    """What its last line says of the outcome, and of all bytes in either direction; and what they are."""
+    kinds = {type(line) for line in transcript.lines}
+    outcome = "failed" if Failed in kinds else "completed" if Completed in kinds else "open"
+    yield f"the outcome {end.outcome}", f"the outcome {outcome}"
     for kind, direction, count, digest in (
         (Received, "in", end.received, end.received_digest),
         (Sent, "out", end.sent, end.sent_digest),

@@ -6,13 +6,13 @@ Here every byte of a few, and some of all others; `python -m tests.transcripts.c
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
-import msgspec
 import pytest
 
 from nautilus_core import INITIATOR, Role
 from nautilus_core.transcript import read
-from nautilus_core.transcript.lines import Completed, Failed, Received
+from nautilus_core.transcript.lines import Completed, Failed, Frame, Happened, Received, Sent, Skipped
 
 from .case import path_of
 from .cases import CASES
@@ -44,7 +44,7 @@ def test_some_bytes_of_all() -> None:
             bits = source.randrange(1, 256)
             assert diverges(changed(transcript, number, place, bits), case, role), (name, role, number, place, bits)
             changes += 1
-    assert changes > 5000
+    assert changes > 4000
 
 
 def test_a_change_that_no_engine_could_see_is_noticed_by_the_digest() -> None:
@@ -64,14 +64,17 @@ def test_without_secrets_the_digests_notice_it_too(name: str) -> None:
             assert diverges(changed(transcript, number, place), CASES[name], role)
 
 
-def test_any_other_line_that_changes_is_noticed() -> None:
-    """A message, an event or a result that is missing, or is another."""
-    for name in ("default", "channel", "authentication-responder-refuses", "optional-steps"):
-        for role in Role:
-            transcript, case = read([path_of(name, role).read_bytes()]), CASES[name]
-            lines = transcript.lines
-            for number, line in enumerate(lines):
-                if type(line).__name__ in ("Frame", "Skipped", "Happened", "Failed", "Completed", "Received", "Sent"):
-                    without = msgspec.structs.replace(lines[number], at=line.at)
-                    shorter = type(transcript)(transcript.header, (*lines[:number], *lines[number + 1 :]))
-                    assert diverges(shorter, case, role), (name, role, without)
+KINDS = (Completed, Failed, Frame, Happened, Received, Sent, Skipped)
+
+
+@pytest.mark.parametrize("name", ["default", "channel", "authentication-responder-refuses", "optional-steps"])
+def test_a_line_that_is_missing_is_noticed(name: str) -> None:
+    """But for the last event of a channel: an application that did not ask for it would have left the same."""
+    for role in Role:
+        transcript, case = read([path_of(name, role).read_bytes()]), CASES[name]
+        lines = transcript.lines
+        asked_for = [number for number, line in enumerate(lines) if isinstance(line, Happened) and line.channel][-1:]
+        for number, line in enumerate(lines):
+            if isinstance(line, KINDS) and number not in asked_for:
+                shorter = replace(transcript, lines=(*lines[:number], *lines[number + 1 :]))
+                assert diverges(shorter, case, role), line
