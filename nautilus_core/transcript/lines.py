@@ -26,6 +26,8 @@ MAX_LINE: Final = 1_048_576
 MAX_LINES: Final = 200_000
 MAX_BYTES: Final = 67_108_864
 """Of all lines together: what a recorder writes at most, and a reader takes in."""
+MAX_VALUES: Final = 2_000_000
+"""Commas in all lines together: a value in JSON can be two bytes long, and takes thirty times as many when it was read."""
 MAX_PIECE: Final = 262_144
 """Bytes received or sent in one line; what is longer takes several."""
 
@@ -257,13 +259,14 @@ class LineWriter:
         TranscriptError: when the transcript would be longer than a reader takes in.
     """
 
-    __slots__ = ("_check", "_left", "_lines", "_write")
+    __slots__ = ("_check", "_left", "_lines", "_values", "_write")
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._check = 0
         self._lines = 0
         self._left = MAX_BYTES
+        self._values = 0
 
     def __call__(self, line: AnyLine) -> None:
         """Write one line."""
@@ -271,6 +274,9 @@ class LineWriter:
         self._check = check = crc32(body, self._check)
         self._lines += 1
         self._left -= len(body) + CHECK_LENGTH
+        self._values += body.count(b",") + 1
         if self._lines > MAX_LINES or self._left < 0 or len(body) + CHECK_LENGTH > MAX_LINE:
             raise TranscriptError(f"more than {MAX_LINES} lines, {MAX_BYTES} bytes, or {MAX_LINE} bytes in one line")
+        if self._values > MAX_VALUES:
+            raise TranscriptError(f"more than {MAX_VALUES} values")
         self._write(b'%b,"check":"%08x"}\n' % (body[:-1], check))
