@@ -176,7 +176,7 @@ def test_it_is_enormous() -> None:
     assert peak_of(valid()) < 2 * MAX_BYTES
 
 
-@pytest.mark.parametrize("value", [b"{}", b"[]", b"1.5"])
+@pytest.mark.parametrize("value", [b"{}"])
 def test_it_has_enormously_many_values(value: bytes) -> None:
     """Each is small in the file, and is not when it was read."""
     many = b",".join([value] * (1_000_000 // (len(value) + 1)))
