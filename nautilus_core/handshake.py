@@ -129,14 +129,14 @@ class Handshake:
         if profile.check is not None:
             profile.check(role)
         self.role = role
-        self.steps = StepList(profile.make_steps(), profile.descriptions)
+        self.steps = StepList(profile.make_steps(), profile.outline)
         self.deadline = deadline
         self._stream = profile.make_stream()
         self._transcript = TranscriptHash()
         self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._recorder = recorder
         if recorder is not None:
-            self._events, entropy = recorder.attach(self, profile, entropy, wall_time)
+            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time)
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
         self._state = _NEW
         self._turn: Role | None = None
@@ -289,7 +289,7 @@ class Handshake:
         context, stream, role = self._context, self._stream, self.role
         transcript, emit = self._transcript, self._events.append
         while True:
-            step, description = ordered[steps.cursor], steps.descriptions[steps.cursor]
+            step, description = ordered[steps.cursor], steps.outline.descriptions[steps.cursor]
             if description.protocol_id is not None and description.protocol_id != context.protocol:
                 self._skip(step)
                 continue

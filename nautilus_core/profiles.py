@@ -24,12 +24,12 @@ from .noise.settings import NoiseSettings
 from .noise.step import PayloadHook, message_types
 from .noise.step import make_steps as make_noise_steps
 from .role import INITIATOR, RESPONDER, Role
-from .step import MAX_NAME_LENGTH, StepDescription, check_definition
-from .steplist import AnyStep, describe, refuse_removal, refuse_replacement, validate
+from .step import MAX_NAME_LENGTH, check_definition
+from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement
 from .steps.authentication import Authentication
-from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation
+from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation, SuiteOptions
 from .steps.fields import MAX_OFFERS
-from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloResponse, NodeHello
+from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
 from .steps.noise_suite import PREFIX as NOISE_PREFIX
 from .steps.noise_suite import NoiseSuite
@@ -61,7 +61,7 @@ class Profile:
         check: raises `ValueError` where this profile cannot play a role; None when it can play both.
 
     Attributes:
-        descriptions: what each step of the validated list is.
+        outline: what the steps are, of a list that was validated.
 
     The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
     called a few times at once, to check the list, and once in each handshake, where they must make the same steps again.
@@ -76,14 +76,13 @@ class Profile:
     _added: tuple[StepFactory, ...] = ()
     _order: tuple[int, ...] | None = None
     """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
-    descriptions: tuple[StepDescription, ...] = field(init=False, default=())
+    outline: Outline = field(init=False)
 
     def __post_init__(self) -> None:
         steps = self.make_steps()
         for step in steps:
             check_definition(step)
-        validate(steps)
-        object.__setattr__(self, "descriptions", describe(steps))
+        object.__setattr__(self, "outline", Outline.of(steps))
 
     def make_stream(self) -> HandshakeStream:
         """A fresh stream for one handshake."""
@@ -91,9 +90,10 @@ class Profile:
 
     def make_steps(self) -> Sequence[AnyStep]:
         """Fresh steps for one handshake, in order."""
+        if self._order is None:
+            return self.steps()
         made = self._make_all()
-        order = self._order
-        return made if order is None else [made[number] for number in order]
+        return [made[number] for number in self._order]
 
     def insert_before(self, anchor: str, factory: StepFactory) -> Profile:
         """A profile with the step or steps of `factory` right before `anchor`.
@@ -146,9 +146,9 @@ class Profile:
         return replace(self, _added=added, _order=(*order[:start], *range(made, made + new), *order[end:]))
 
     def _position(self, name: str) -> int:
-        names = [description.name for description in self.descriptions]
+        names = self.outline.names
         if name not in names:
-            raise LocalProtocolError(f"no step {name!r} in {names}")
+            raise LocalProtocolError(f"no step {name!r} in {list(names)}")
         return names.index(name)
 
 
@@ -214,12 +214,13 @@ def nautilus(
         if suite not in SUITES and suite not in noise_suites:
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
     _check_hello(protocols, extensions, target, limits)
-    extensions = MappingProxyType(dict(extensions))
+    hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target)
+    suite_options = SuiteOptions.of(suites, identity, trust, noise_suites)
     guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
 
     def make_steps() -> list[AnyStep]:
-        hello = HelloExchange(protocols, extensions, target)
-        negotiation = SuiteNegotiation(suites, identity, trust, noise_suites)
+        hello = HelloExchange(hello_options)
+        negotiation = SuiteNegotiation(suite_options)
         agreement = KeyAgreement(guess)
         return [
             NodeHello(hello),
@@ -234,7 +235,7 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    check = partial(_check_role, suites, trust, noise_suites) if noise_suites or not trust.schemes else None
+    check = None if all(suite_options.usable.values()) else suite_options.check_role
     offers = _offers(identity, trust, protocols, suites)
     return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
 
@@ -313,16 +314,6 @@ def _offers(
         ("accepts", trust.credential_types),
         ("schemes", trust.schemes),
     )
-
-
-def _check_role(suites: Sequence[str], trust: TrustPolicy, noise_suites: Mapping[str, NoiseSuite], role: Role) -> None:
-    """Raise `ValueError` where `role` could offer, or select, no suite at all."""
-    if len(noise_suites) < len(suites) and (trust.schemes or trust.anonymous):
-        return
-    if any(suite.usable(role) for suite in noise_suites.values()):
-        return
-    why = "; ".join(suite.problems[role] for suite in noise_suites.values()) or "the trust policy trusts no signatures"
-    raise ValueError(f"none of the suites can be used as {role.value}: {why}")
 
 
 def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], target: str | None, limits: Limits) -> None:

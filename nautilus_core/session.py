@@ -31,19 +31,21 @@ class Session:
             transport message, it is `ANONYMOUS` until that has opened.
         protocol: the application protocol id, or None when neither side named any.
         suite: the name of the cipher suite.
+        handshake_hash: over all messages of the handshake: equal on both ends, different in every other session. No secret.
+            Empty where the last step gave none.
         steps: the names of the steps that ran, in order.
         results: what steps published, by the step's name.
         extensions: what the peer said in the extensions that both sides know.
     """
 
     __slots__ = (
-        "_binding",
         "_channel_maker",
         "_datagram_maker",
         "_exporter",
         "_shown",
         "_stream",
         "extensions",
+        "handshake_hash",
         "peer",
         "protocol",
         "results",
@@ -62,7 +64,7 @@ class Session:
         exporter: Exporter | None = None,
         channel_maker: ChannelMaker | None = None,
         datagram_maker: DatagramMaker | None = None,
-        channel_binding: bytes | None = None,
+        handshake_hash: bytes = b"",
         extensions: Mapping[str, bytes] = _NOTHING,
     ) -> None:
         if not isinstance(peer, (VerifiedPeer, Anonymous)):
@@ -75,7 +77,7 @@ class Session:
         self.steps: tuple[str, ...] = ()
         self.results: Mapping[str, Any] = _NOTHING
         self._exporter = exporter
-        self._binding = channel_binding
+        self.handshake_hash = handshake_hash
         self._channel_maker = channel_maker
         self._datagram_maker = datagram_maker
         self._stream: HandshakeStream | None = None
@@ -106,9 +108,11 @@ class Session:
     def channel_binding(self) -> bytes:
         """What names this session: equal on both ends, different in every other session. No secret.
 
-        32 bytes of the exporter; of plain Noise the handshake hash, 32 or 64 bytes (section 11.2).
+        32 bytes of the exporter; of plain Noise, which has none, the handshake hash, 32 or 64 bytes (section 11.2).
         """
-        return self.export("channel binding", b"", 32) if self._binding is None else self._binding
+        if self._exporter is None and self.handshake_hash:
+            return self.handshake_hash
+        return self.export("channel binding", b"", 32)
 
     def prove(self, peer: VerifiedPeer) -> None:
         """A channel's: the peer has now proved who it is."""

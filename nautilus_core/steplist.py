@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .errors import LocalProtocolError
@@ -22,6 +23,35 @@ _STAGE_WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a validated list of steps is, without the steps.
+
+    Attributes:
+        descriptions: what each of them is.
+        names: their names.
+        negotiable: those of the descriptions that stand after the step that negotiates, so what both ends compare.
+        bound: whether one of these runs with one application protocol only.
+    """
+
+    descriptions: tuple[StepDescription, ...]
+    names: tuple[str, ...]
+    negotiable: tuple[StepDescription, ...]
+    bound: bool
+
+    @classmethod
+    def of(cls, steps: Sequence[AnyStep]) -> Outline:
+        """Of `steps`; raises as `validate`, and so does not exist of a list that is not valid."""
+        validate(steps)
+        descriptions = tuple(
+            [StepDescription(step.name, step.sender, step.protocol_id, step.required) for step in steps]
+        )
+        start = next((position + 1 for position, step in enumerate(steps) if step.negotiates), len(steps))
+        negotiable = descriptions[start:]
+        bound = any(description.protocol_id is not None for description in negotiable)
+        return cls(descriptions, tuple([step.name for step in steps]), negotiable, bound)
+
+
 class StepList:
     """The steps of one handshake, in order. Both ends hold the same list: it is the protocol.
 
@@ -32,26 +62,24 @@ class StepList:
         cursor: the engine's: the position of the running step, from 0; -1 before the start.
         editable: the engine's: before the start, and in a commit.
         ordered: the steps as a sequence, which follows all edits.
-        descriptions: what each of them is, in the same order.
+        outline: what they are.
 
     Args:
         steps: fresh steps, in order.
-        descriptions: of a list that was validated before, as a profile's was. Where `steps` are those steps again, there is
+        outline: of a list that was validated before, as a profile's was. Where `steps` are those steps again, there is
             nothing to validate anew.
     """
 
-    __slots__ = ("_steps", "cursor", "descriptions", "editable", "ordered")
+    __slots__ = ("_steps", "cursor", "editable", "ordered", "outline")
 
-    def __init__(self, steps: Iterable[AnyStep], descriptions: tuple[StepDescription, ...] = ()) -> None:
+    def __init__(self, steps: Iterable[AnyStep], outline: Outline | None = None) -> None:
         self._steps: list[AnyStep] = list(steps)
         self.ordered: Sequence[AnyStep] = self._steps
-        self.descriptions = descriptions
         self.cursor = -1
         self.editable = True
-        names = [step.name for step in self._steps]
-        if not names or names != [description.name for description in descriptions]:
-            validate(self._steps)
-            self.descriptions = describe(self._steps)
+        if outline is None or outline.names != tuple([step.name for step in self._steps]):
+            outline = Outline.of(self._steps)
+        self.outline = outline
 
     def __iter__(self) -> Iterator[AnyStep]:
         return iter(self._steps)
@@ -71,15 +99,17 @@ class StepList:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all steps, in order."""
-        return tuple([description.name for description in self.descriptions])
+        return self.outline.names
 
     def index(self, step: AnyStep | str) -> int:
         """The position, from 0, of a step given by itself or by name; `LocalProtocolError` when it is not in the list."""
         name = step if isinstance(step, str) else step.name
-        for position, description in enumerate(self.descriptions):
-            if description.name == name and (step is name or step is self._steps[position]):
+        names = self.outline.names
+        if name in names:
+            position = names.index(name)
+            if step is name or step is self._steps[position]:
                 return position
-        raise LocalProtocolError(f"no step {name!r} in the list {list(self.names)}")
+        raise LocalProtocolError(f"no step {name!r} in the list {list(names)}")
 
     def after(self, step: AnyStep | str) -> Sequence[AnyStep]:
         """The steps that stand after `step`."""
@@ -131,7 +161,7 @@ class StepList:
     def skip(self) -> None:
         """The engine's: take out the step at the cursor, which does not run with the negotiated protocol."""
         del self._steps[self.cursor]
-        self.descriptions = describe(self._steps)
+        self.outline = Outline.of(self._steps)
 
     @property
     def current(self) -> AnyStep:
@@ -152,14 +182,8 @@ class StepList:
             raise LocalProtocolError("the list is edited before the handshake starts, or in a step's commit")
         if added is not None:
             check_definition(added)
-        validate(steps)
+        self.outline = Outline.of(steps)
         self._steps[:] = steps
-        self.descriptions = describe(steps)
-
-
-def describe(steps: Iterable[AnyStep]) -> tuple[StepDescription, ...]:
-    """What each of `steps` is."""
-    return tuple([StepDescription(step.name, step.sender, step.protocol_id, step.required) for step in steps])
 
 
 def refuse_removal(step: AnyStep) -> None:

@@ -50,16 +50,17 @@ CHANGED_BEFORE: Final = ("core/test_trust.py::test_first_contact_asks_and_is_rem
 class _Kept(Recorder):
     """Keeps the questions too: a test's answer may be a value that no transcript has."""
 
-    __slots__ = ("questions",)
+    __slots__ = ("_at_first", "questions")
 
     def __init__(self, file: list[bytes], begin: Callable[[], None]) -> None:
-        def write(line: bytes) -> None:
-            if not file:
-                begin()
-            file.append(line)
-
-        super().__init__(write, clock=time.monotonic, dangerously_record_secrets=True, whole_channel=True)
+        super().__init__(file.append, clock=time.monotonic, dangerously_record_secrets=True, whole_channel=True)
         self.questions: list[Question[Any]] = []
+        self._at_first = begin
+
+    def _line(self, line: AnyLine) -> None:
+        if self._header is not None:
+            self._at_first()
+        super()._line(line)
 
     def happened(self, event: Event, *, channel: bool = False) -> None:
         if isinstance(event, Question):
@@ -92,7 +93,7 @@ class Recording:
     def _begin(self) -> None:
         """The first line: a list that was edited on the handshake itself is no profile's."""
         engine, self._engine = self._engine, None
-        if engine is not None and tuple(engine.steps.descriptions) != self.profile.descriptions:
+        if engine is not None and engine.steps.outline.descriptions != self.profile.outline.descriptions:
             self._copy_steps(engine)
 
     def _copy_steps(self, engine: Handshake) -> None:

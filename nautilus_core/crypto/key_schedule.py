@@ -21,6 +21,7 @@ class _Constants:
     """What the key schedule over one hash does not have to make again in every handshake: label heads, early secret."""
 
     __slots__ = (
+        "derived",
         "derived_early_secret",
         "exporter",
         "finished",
@@ -36,7 +37,8 @@ class _Constants:
     def __init__(self, function: HashFunction) -> None:
         self.zeros = bytes(function.digest_size)
         early_secret = function.hmac(self.zeros, self.zeros)  # there is no pre-shared key
-        self.derived_early_secret = function.derive_secret(early_secret, b"derived", function.empty)
+        self.derived = function.label_head(b"derived") + function.empty + b"\x01"
+        self.derived_early_secret = function.hmac(early_secret, self.derived)
         self.initiator_handshake = function.label_head(b"i hs traffic")
         self.responder_handshake = function.label_head(b"r hs traffic")
         self.initiator_session = function.label_head(b"i ap traffic")
@@ -98,7 +100,7 @@ class KeySchedule:
             raise LocalProtocolError(_NOT_ESTABLISHED)
         function, constants, hmac = self._suite.hash, self._constants, self._hmac
         context = transcript_hash + b"\x01"
-        master = hmac(function.derive_secret(self._secret, b"derived", function.empty), constants.zeros)
+        master = hmac(hmac(self._secret, constants.derived), constants.zeros)
         self._secret = self._initiator = self._responder = b""
         records = function.hmac_pair(
             master, constants.initiator_session + context, constants.responder_session + context

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ..crypto.signatures import PrivateKey, scheme_named, scheme_of
-from ..errors import AlertCode, AuthenticationFailed
+from ..errors import AlertCode, AuthenticationFailed, LocalProtocolError
 from .words import words
 
 RAW_PUBLIC_KEY: Final = "raw-public-key"
@@ -53,6 +53,7 @@ class PublicKey:
     scheme: str
     data: bytes
     _verify: Callable[[bytes, bytes], bool] = field(init=False, repr=False, compare=False)
+    _peer_id: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
         length = NOISE_STATIC_TYPES.get(self.scheme)
@@ -76,7 +77,10 @@ class PublicKey:
     @property
     def peer_id(self) -> str:
         """The whole fingerprint as one word that can be pasted: `key:` and 52 letters and digits."""
-        return _PEER_ID_PREFIX + base64.b32encode(self.fingerprint).decode().rstrip("=").lower()
+        if not self._peer_id:  # in every log line of a connection
+            peer_id = _PEER_ID_PREFIX + base64.b32encode(self.fingerprint).decode().rstrip("=").lower()
+            object.__setattr__(self, "_peer_id", peer_id)
+        return self._peer_id
 
     @property
     def words(self) -> str:
@@ -97,6 +101,13 @@ def check_peer_id(peer_id: str) -> str:
     if body != peer_id and len(body) == 52 and set(body) <= set("abcdefghijklmnopqrstuvwxyz234567"):
         return peer_id
     raise ValueError(f"{peer_id!r} is no peer id: expected {_PEER_ID_PREFIX!r} and 52 letters a-z and digits 2-7")
+
+
+_NO_PRIVATE_KEY: Final = "this identity has no private key: it was made by Identity.public_only"
+
+
+def _cannot_sign(message: bytes) -> bytes:
+    raise LocalProtocolError(_NO_PRIVATE_KEY)
 
 
 class Identity:
@@ -120,16 +131,34 @@ class Identity:
 
     def __init__(self, private_key: PrivateKey) -> None:
         scheme = scheme_of(private_key)
+        public = PublicKey(scheme.name, scheme.public_bytes(private_key))
+        self._set(public, private_key, scheme.signer(private_key))
+
+    def _set(self, public: PublicKey, private_key: PrivateKey | None, sign: Callable[[bytes], bytes]) -> None:
         self._private_key = private_key
-        self._sign = scheme.signer(private_key)
-        self.public = PublicKey(scheme.name, scheme.public_bytes(private_key))
-        self.scheme = scheme.name
-        self.credential = self.public.data
+        self._sign = sign
+        self.public = public
+        self.scheme = public.scheme
+        self.credential = public.data
 
     @classmethod
     def generate(cls, scheme: str = "ed25519") -> Identity:
         """A new identity; `ValueError` for an unknown scheme."""
         return cls(scheme_named(scheme).generate())
+
+    @classmethod
+    def public_only(cls, public: PublicKey) -> Identity:
+        """The identity without its private key: enough to replay a recorded handshake, whose signatures are on the tape.
+
+        `sign` and `to_pem` raise `LocalProtocolError`.
+
+        Raises:
+            ValueError: for a Noise static key, which signs nothing.
+        """
+        scheme_named(public.scheme)
+        identity = cls.__new__(cls)
+        identity._set(public, None, _cannot_sign)
+        return identity
 
     @property
     def peer_id(self) -> str:
@@ -142,6 +171,8 @@ class Identity:
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
         """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase."""
+        if self._private_key is None:
+            raise LocalProtocolError(_NO_PRIVATE_KEY)
         encryption: KeySerializationEncryption = NoEncryption()
         if passphrase is not None:
             encryption = BestAvailableEncryption(passphrase)

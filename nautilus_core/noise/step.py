@@ -237,7 +237,7 @@ def _finish(context: Context, exchange: NoiseExchange) -> None:
     if state is None:
         raise LocalProtocolError("a Noise handshake without messages")
     role, pattern = context.role, settings.protocol.pattern
-    binding = state.handshake_hash
+    handshake_hash = state.handshake_hash
     first, second = state.split()
     back = None if pattern.one_way else second
     writing, reading = (first, back) if role is pattern.first_sender else (back, first)
@@ -249,7 +249,7 @@ def _finish(context: Context, exchange: NoiseExchange) -> None:
         suite=settings.protocol.name,
         channel_maker=transport.channel,
         datagram_maker=transport.datagrams,
-        channel_binding=binding,
+        handshake_hash=handshake_hash,
     )
     if isinstance(exchange.peer, ClaimedPeer):
         transport.on_first = partial(_prove, exchange.peer, settings, session, context)

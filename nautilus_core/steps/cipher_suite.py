@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..crypto.suites import SUITES, CipherSuite
@@ -36,64 +36,90 @@ class SuiteSelection(Message, frozen=True, tag="suite"):
     credential_types: Offers
 
 
-@dataclass(slots=True)
-class SuiteNegotiation:
-    """What the two steps share: this side's wishes, the peer's offers, the choice.
+@dataclass(frozen=True, slots=True)
+class SuiteOptions:
+    """What a side can use, how it proves who it is, and whom it wants: the same in all handshakes of a profile.
 
-    Args:
-        suites: names of cipher suites, in order of preference.
+    Attributes:
         identity: how this side proves who it is.
         trust: whom it wants to see; says which schemes and credential types can satisfy it.
-        noise: the suites among them that are Noise protocols.
+        usable: for each role the names of the suites that it can use and that can meet `trust`, in order of preference.
+        suites: every suite by name.
+        noise: those of them that are Noise protocols.
     """
 
-    suites: tuple[str, ...]
     identity: Identity | Anonymous
     trust: TrustPolicy
-    noise: Mapping[str, NoiseSuite] = field(default_factory=dict)
-    offered: SuiteOffer | None = None
-    selected: CipherSuite | None = None
+    usable: Mapping[Role, tuple[str, ...]]
+    suites: Mapping[str, CipherSuite]
+    noise: Mapping[str, NoiseSuite]
 
-    def usable(self, role: Role) -> tuple[str, ...]:
-        """The suites that this side can use as `role`, and that can meet its trust policy."""
-        if not self.noise:
-            return self.suites
-        signed = bool(self.trust.schemes) or self.trust.anonymous
-        return tuple(
-            [name for name in self.suites if (self.noise[name].usable(role) if name in self.noise else signed)]
-        )
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str],
+        identity: Identity | Anonymous,
+        trust: TrustPolicy,
+        noise: Mapping[str, NoiseSuite],
+    ) -> SuiteOptions:
+        """The options of a side that wants the suites `names`, of which those in `noise` are Noise protocols."""
+        signed = bool(trust.schemes) or trust.anonymous
+        usable = {
+            role: tuple([name for name in names if (noise[name].usable(role) if name in noise else signed)])
+            for role in Role
+        }
+        suites = {name: noise[name].suite if name in noise else SUITES[name] for name in names}
+        return cls(identity, trust, usable, suites, noise)
 
-    def select(self, name: str) -> None:
-        """Fix the suite."""
-        self.selected = self.noise[name].suite if name in self.noise else SUITES[name]
+    def check_role(self, role: Role) -> None:
+        """Raise `ValueError` where `role` could offer, or select, no suite at all."""
+        if not self.usable[role]:
+            why = "; ".join(suite.problems[role] for suite in self.noise.values())
+            raise ValueError(
+                f"none of the suites can be used as {role.value}: {why or 'the trust policy trusts no signatures'}"
+            )
+
+
+class SuiteNegotiation:
+    """What the steps of one handshake share: the options, the initiator's offer, the choice."""
+
+    __slots__ = ("identity", "offered", "options", "selected", "trust")
+
+    def __init__(self, options: SuiteOptions) -> None:
+        self.options = options
+        self.identity = options.identity
+        self.trust = options.trust
+        self.offered: SuiteOffer | None = None
+        self.selected: CipherSuite | None = None
+
+    def select(self, name: str, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
+        """Fix the suite; `NegotiationFailed` unless the peer can verify this side's identity, by what it says it can.
+
+        A Noise protocol proves a static key, and not the identity.
+        """
+        options = self.options
+        if name not in options.noise:
+            identity = self.identity
+            if identity.credential_type not in credential_types:
+                raise NegotiationFailed(
+                    "the peer does not accept this side's type of credential",
+                    expected=listed(credential_types),
+                    received=repr(identity.credential_type),
+                    hint="it wants to know who we are: use an identity" if isinstance(identity, Anonymous) else None,
+                )
+            if isinstance(identity, Identity) and identity.scheme not in schemes:
+                raise NegotiationFailed(
+                    "the peer cannot verify this side's signatures, or trusts no key of that kind",
+                    expected=listed(schemes),
+                    received=repr(identity.scheme),
+                )
+        self.selected = options.suites[name]
 
     def fits(self, schemes: Sequence[str], credential_types: Sequence[str]) -> bool:
         """Whether the peer can verify this side's identity."""
         identity = self.identity
         scheme_fits = isinstance(identity, Anonymous) or identity.scheme in schemes
         return scheme_fits and identity.credential_type in credential_types
-
-    def check_suite(self, name: str, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
-        """`check_identity`, unless the suite is a Noise protocol: that proves a static key, and not the identity."""
-        if name not in self.noise:
-            self.check_identity(schemes, credential_types)
-
-    def check_identity(self, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
-        """`NegotiationFailed` unless the peer, by what it says it can verify, can verify this side's identity."""
-        identity = self.identity
-        if identity.credential_type not in credential_types:
-            raise NegotiationFailed(
-                "the peer does not accept this side's type of credential",
-                expected=listed(credential_types),
-                received=repr(identity.credential_type),
-                hint="it wants to know who we are: use an identity" if isinstance(identity, Anonymous) else None,
-            )
-        if isinstance(identity, Identity) and identity.scheme not in schemes:
-            raise NegotiationFailed(
-                "the peer cannot verify this side's signatures, or trusts no key of that kind",
-                expected=listed(schemes),
-                received=repr(identity.scheme),
-            )
 
 
 class CipherSuiteExchange(MessageStep[SuiteOffer]):
@@ -113,7 +139,9 @@ class CipherSuiteExchange(MessageStep[SuiteOffer]):
         unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
         trust = negotiation.trust
         negotiation.offered = SuiteOffer(
-            (*negotiation.usable(INITIATOR), unknown), (*trust.schemes, unknown), (*trust.credential_types, unknown)
+            (*negotiation.options.usable[INITIATOR], unknown),
+            (*trust.schemes, unknown),
+            (*trust.credential_types, unknown),
         )
         return negotiation.offered
 
@@ -134,7 +162,7 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
     def __init__(self, negotiation: SuiteNegotiation, agreement: KeyAgreement) -> None:
         self._negotiation = negotiation
         self._agreement = agreement
-        self.inserts = (KeyShareRetry.name, *NOISE_MESSAGES) if negotiation.noise else (KeyShareRetry.name,)
+        self.inserts = (KeyShareRetry.name, *NOISE_MESSAGES) if negotiation.options.noise else (KeyShareRetry.name,)
 
     def write(self, context: Context) -> SuiteSelection:
         """Select, unless there is nothing in common or the initiator could not verify us."""
@@ -143,15 +171,15 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
         if offered is None:
             raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
         selected = self._choose(negotiation, offered)
-        negotiation.check_suite(selected, offered.schemes, offered.credential_types)
-        negotiation.select(selected)
+        negotiation.select(selected, offered.schemes, offered.credential_types)
         unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
         trust = negotiation.trust
         return SuiteSelection(selected, (*trust.schemes, unknown), (*trust.credential_types, unknown))
 
     def _choose(self, negotiation: SuiteNegotiation, offered: SuiteOffer) -> str:
         """The first of our suites in common; where our identity does not do, the first that is a Noise protocol."""
-        usable, offers = negotiation.usable(RESPONDER), offered.suites
+        options, offers = negotiation.options, offered.suites
+        usable = options.usable[RESPONDER]
         for selected in usable:
             if selected in offers:
                 break
@@ -161,23 +189,23 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
                 expected=f"one of {listed(usable)}",
                 received=listed(offers),
             )
-        if not negotiation.noise or negotiation.fits(offered.schemes, offered.credential_types):
+        if not options.noise or negotiation.fits(offered.schemes, offered.credential_types):
             return selected
-        return next((name for name in usable if name in offers and name in negotiation.noise), selected)
+        return next((name for name in usable if name in offers and name in options.noise), selected)
 
     def read(self, context: Context, message: SuiteSelection) -> None:
         """Check that the suite was offered, and that the responder can verify us."""
         negotiation = self._negotiation
-        if message.suite not in negotiation.usable(INITIATOR):
+        offered = negotiation.options.usable[INITIATOR]
+        if message.suite not in offered:
             raise InvalidMessage(
                 "the responder selected a suite that was not offered",
-                expected=listed(negotiation.usable(INITIATOR)),
+                expected=listed(offered),
                 received=repr(message.suite),
                 alert=AlertCode.ILLEGAL_PARAMETER,
             )
         check_lengths(message.schemes + message.credential_types)
-        negotiation.check_suite(message.suite, message.schemes, message.credential_types)
-        negotiation.select(message.suite)
+        negotiation.select(message.suite, message.schemes, message.credential_types)
 
     def commit(self, context: Context) -> None:
         """Fix the hash; ask for another share where the guess was wrong, right before `responder-key-share`.
@@ -188,7 +216,7 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
         if suite is None:
             raise InvalidMessage("no suite was selected", alert=AlertCode.UNEXPECTED_MESSAGE)
         context.suite = suite
-        noise = self._negotiation.noise.get(suite.name)
+        noise = self._negotiation.options.noise.get(suite.name)
         prologue = b"" if noise is None else context.transcript_content()
         context.select_hash(suite.hash.name)
         if noise is not None:

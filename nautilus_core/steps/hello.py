@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -17,6 +17,7 @@ from .fields import GREASE_BYTES, MAX_OFFERS, Nonce, Offer, Offers, check_distin
 
 if TYPE_CHECKING:
     from ..context import Context
+    from ..steplist import Outline
 
 WIRE_VERSION: Final = 1
 TARGET: Final = "target"
@@ -55,20 +56,44 @@ class HelloSelection(Message, frozen=True, tag="hello-response"):
     extensions: Extensions
 
 
-@dataclass(slots=True)
-class HelloExchange:
-    """What the two steps share: this side's wishes, and the initiator's hello once it is sent or read.
+@dataclass(frozen=True, slots=True)
+class HelloOptions:
+    """What a side says and wants in a hello: the same in all handshakes of a profile.
 
     Args:
         protocols: application protocol ids, in order of preference.
         extensions: what this side says, by extension; the responder answers those alone that the initiator offered.
         target: whom the initiator wants, or None.
+
+    Attributes:
+        said: the extensions, as they travel.
+        wanted: the target, likewise.
+        answers: what a responder answers to each extension that it knows.
     """
 
     protocols: tuple[str, ...]
     extensions: Mapping[str, bytes]
-    target: str | None = None
-    hello: Hello | None = None
+    target: str | None
+    said: tuple[tuple[str, bytes], ...] = field(init=False)
+    wanted: tuple[tuple[str, bytes], ...] = field(init=False)
+    answers: Mapping[str, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted = () if self.target is None else ((TARGET, self.target.encode()),)
+        object.__setattr__(self, "said", tuple(self.extensions.items()))
+        object.__setattr__(self, "wanted", wanted)
+        object.__setattr__(self, "answers", MappingProxyType({**self.extensions, TARGET: b""}))
+
+
+class HelloExchange:
+    """What the two steps of one handshake share: the initiator's hello, once it is sent or read, and its list then."""
+
+    __slots__ = ("hello", "offered", "options")
+
+    def __init__(self, options: HelloOptions) -> None:
+        self.options = options
+        self.hello: Hello | None = None
+        self.offered: Outline | None = None
 
 
 class NodeHello(MessageStep[Hello]):
@@ -86,18 +111,18 @@ class NodeHello(MessageStep[Hello]):
         """Offer everything, and a little that nobody knows."""
         exchange = self._exchange
         randomness = context.entropy.random_bytes(32 + 2 * GREASE_BYTES + 1)
-        protocols = exchange.protocols
+        options = exchange.options
+        protocols = options.protocols
         if protocols:
             protocols = (*protocols, grease(randomness[32 : 32 + GREASE_BYTES]))
-        extensions = [*exchange.extensions.items(), (grease(randomness[32 + GREASE_BYTES : -1]), b"")]
-        if exchange.target is not None:
-            extensions.append((TARGET, exchange.target.encode()))
+        unknown = grease(randomness[32 + GREASE_BYTES : -1])
+        exchange.offered = context.steps.outline
         exchange.hello = Hello(
             (WIRE_VERSION, _GREASE_VERSIONS[randomness[-1] & 15]),
             protocols,
             randomness[:32],
-            context.steps.descriptions[context.steps.index(HelloResponse.name) + 1 :],
-            tuple(extensions),
+            exchange.offered.negotiable,
+            (*options.said, (unknown, b""), *options.wanted),
         )
         return exchange.hello
 
@@ -136,8 +161,8 @@ class HelloResponse(MessageStep[HelloSelection]):
         if hello is None:
             raise InvalidMessage("no hello to respond to", alert=AlertCode.UNEXPECTED_MESSAGE)
         protocol = self._select_protocol(hello.protocols)
-        steps = agree_on_steps(context.steps.descriptions[context.steps.cursor + 1 :], hello.steps, protocol)
-        answers = {**exchange.extensions, TARGET: b""}
+        steps = agree_on_steps(context.steps.outline, hello.steps, protocol)
+        answers = exchange.options.answers
         extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
         nonce = context.entropy.random_bytes(32)
         self._selection = HelloSelection(WIRE_VERSION, protocol, nonce, steps, extensions)
@@ -145,12 +170,12 @@ class HelloResponse(MessageStep[HelloSelection]):
 
     def read(self, context: Context, message: HelloSelection) -> None:
         """Check that everything selected was offered, and that the steps fit."""
-        hello = self._exchange.hello
-        if hello is None:
+        hello, offered = self._exchange.hello, self._exchange.offered
+        if hello is None or offered is None:
             raise InvalidMessage("a response to no hello", alert=AlertCode.UNEXPECTED_MESSAGE)
         if message.version != WIRE_VERSION:
             raise _not_offered("version", str(message.version), [str(WIRE_VERSION)])
-        own = self._exchange.protocols
+        own = self._exchange.options.protocols
         if message.protocol not in (own or (None,)):
             raise _not_offered("protocol", repr(message.protocol), own)
         if message.nonce == hello.nonce:
@@ -161,7 +186,7 @@ class HelloResponse(MessageStep[HelloSelection]):
             )
         if message.extensions:
             self._check_extensions([name for name, _ in message.extensions])
-        check_selected_steps(hello.steps, message.steps, message.protocol)
+        check_selected_steps(offered, message.steps, message.protocol)
         self._selection = message
 
     def commit(self, context: Context) -> None:
@@ -170,15 +195,17 @@ class HelloResponse(MessageStep[HelloSelection]):
         if hello is None or selection is None:
             raise InvalidMessage("no hello and response to commit", alert=AlertCode.UNEXPECTED_MESSAGE)
         context.protocol = selection.protocol
-        agreed = dict(selection.extensions)
-        if context.role is RESPONDER:
-            agreed = {name: value for name, value in hello.extensions if name in agreed}
-        context.extensions = MappingProxyType(agreed)
-        if len(selection.steps) != len(context.steps.ahead):
+        if selection.extensions:
+            agreed = dict(selection.extensions)
+            if context.role is RESPONDER:
+                agreed = {name: value for name, value in hello.extensions if name in agreed}
+            context.extensions = MappingProxyType(agreed)
+        if len(selection.steps) != len(context.steps.outline.negotiable):
             self._remove_others(context, {offer.name for offer in selection.steps})
 
     def _check_extensions(self, answered: Sequence[str]) -> None:
-        offered = [*self._exchange.extensions, *([TARGET] if self._exchange.target is not None else [])]
+        options = self._exchange.options
+        offered = [name for name, _ in (*options.said, *options.wanted)]
         check_distinct(answered, "extensions")
         for name in answered:
             if name not in offered:
@@ -200,7 +227,7 @@ class HelloResponse(MessageStep[HelloSelection]):
             context.emit(StepSkipped(step.name, reason))
 
     def _select_protocol(self, offered: Sequence[str]) -> str | None:
-        own = self._exchange.protocols
+        own = self._exchange.options.protocols
         for protocol in own:
             if protocol in offered:
                 return protocol
@@ -230,14 +257,15 @@ def _mismatch(message: str, *, expected: str, received: str, hint: str | None = 
     )
 
 
-def agree_on_steps(own: StepDescriptions, offered: StepDescriptions, protocol: str | None) -> StepDescriptions:
+def agree_on_steps(outline: Outline, offered: StepDescriptions, protocol: str | None) -> StepDescriptions:
     """On the responder: which of its steps run, given the initiator's: those that both have and that fit the protocol.
 
     Raises:
         NegotiationFailed: naming the first step that differs in sender or order, or that one side requires and the other
             does not have.
     """
-    if own == offered and not any([step.protocol_id for step in own]):
+    own = outline.negotiable
+    if own == offered and not outline.bound:
         return own
     _check_names(offered)
     remaining = {offer.name: offer for offer in offered}
@@ -274,13 +302,14 @@ def agree_on_steps(own: StepDescriptions, offered: StepDescriptions, protocol: s
     return tuple(running)
 
 
-def check_selected_steps(own: StepDescriptions, selected: StepDescriptions, protocol: str | None) -> None:
+def check_selected_steps(outline: Outline, selected: StepDescriptions, protocol: str | None) -> None:
     """On the initiator: every selected step is one of ours, with that sender, in our order, fitting the protocol.
 
     Raises:
         NegotiationFailed: naming the first difference, or a required step that was not selected.
     """
-    if own == selected and not any([step.protocol_id for step in own]):
+    own = outline.negotiable
+    if own == selected and not outline.bound:
         return
     _check_names(selected)
     mine = {step.name: step for step in own}

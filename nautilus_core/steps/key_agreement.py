@@ -96,10 +96,11 @@ class KeyAgreement:
             )
         return group
 
-    def encapsulate(self, context: Context) -> bytes:
+    def encapsulate(self, context: Context) -> ResponderShare:
         """On the responder: its share; the secret is kept for `take_secret`."""
-        self._secret, response = self.selected_group().encapsulate(context.entropy, self._share)
-        return response
+        group = self.selected_group()
+        self._secret, response = group.encapsulate(context.entropy, self._share)
+        return ResponderShare(group.name, response)
 
     def decapsulate(self, name: str, response: bytes) -> None:
         """On the initiator: the secret from the responder's share, kept for `take_secret`."""
@@ -177,8 +178,7 @@ class ResponderKeyShare(MessageStep[ResponderShare]):
 
     def write(self, context: Context) -> ResponderShare:
         """Encapsulate to the initiator's share."""
-        response = self._agreement.encapsulate(context)
-        return ResponderShare(self._agreement.selected_group().name, response)
+        return self._agreement.encapsulate(context)
 
     def read(self, context: Context, message: ResponderShare) -> None:
         """Decapsulate."""

@@ -79,7 +79,8 @@ class SessionKeyDerivation(MessageStep[Finished]):
         if context.suite is None:
             raise LocalProtocolError("no cipher suite is selected")
         role = context.role
-        secrets = _schedule(context).session_secrets(context.transcript_hash(), datagrams=self._datagrams)
+        handshake_hash = context.transcript_hash()
+        secrets = _schedule(context).session_secrets(handshake_hash, datagrams=self._datagrams)
         context.schedule = None
         limits = self._limits
         first_records = b""
@@ -105,6 +106,7 @@ class SessionKeyDerivation(MessageStep[Finished]):
             exporter=secrets.export,
             channel_maker=make_channel,
             datagram_maker=partial(_make_datagrams, secrets, role) if self._datagrams else None,
+            handshake_hash=handshake_hash,
             extensions=context.extensions,
         )
         context.finish(session, first_records=first_records)

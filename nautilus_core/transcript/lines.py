@@ -1,7 +1,8 @@
 """The lines of a transcript: one typed struct for each kind, and how they are written. Reading them is the reader's.
 
-A line is one JSON object whose last field, `check`, is the CRC-32 of all lines so far: a line that was changed, lost or
-moved shows, by its number. It guards against accidents; who wants to forge a transcript can.
+A line is one JSON object. The last of those that were written together ends with the field `check`: the CRC-32 of all lines
+so far, each with its newline and without its check. So a line that was changed, lost or moved shows, by its number or by that
+of the next check. It guards against accidents; who wants to forge a transcript can.
 """
 
 from __future__ import annotations
@@ -152,12 +153,12 @@ class Answered(Line, frozen=True, tag="answer", kw_only=True):
 
 
 class Completed(Line, frozen=True, tag="completed", kw_only=True):
-    """The handshake is complete. `binding` is the channel binding, which names the session and is no secret."""
+    """The handshake is complete. `handshake_hash` names the session: it is equal on both ends, and no secret."""
 
     suite: str
     protocol: str | None
     peer: str
-    binding: bytes
+    handshake_hash: bytes
     steps: tuple[str, ...]
 
 
@@ -249,15 +250,12 @@ AnyLine = (
     | End
 )
 
-_encode: Final = msgspec.json.Encoder().encode
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
+_LONGEST: Final = MAX_LINE - CHECK_LENGTH
 
 
 class LineWriter:
-    """Writes lines, each with its check, through `write`.
-
-    Raises:
-        TranscriptError: when the transcript would be longer than a reader takes in.
-    """
+    """Writes lines through `write`: those that are given together in one call of it, the last of them with a check."""
 
     __slots__ = ("_check", "_left", "_lines", "_values", "_write")
 
@@ -268,15 +266,24 @@ class LineWriter:
         self._left = MAX_BYTES
         self._values = 0
 
-    def __call__(self, line: AnyLine) -> None:
-        """Write one line."""
-        body = _encode(line)
-        self._check = check = crc32(body, self._check)
-        self._lines += 1
-        self._left -= len(body) + CHECK_LENGTH
-        self._values += body.count(b",") + 1
-        if self._lines > MAX_LINES or self._left < 0 or len(body) + CHECK_LENGTH > MAX_LINE:
+    def __call__(self, *lines: AnyLine) -> None:
+        """Write lines.
+
+        Raises:
+            TranscriptError: the transcript would be longer than a reader takes in; none of the lines is written.
+        """
+        data = _encode_lines(lines)
+        size = len(data)
+        self._lines += len(lines)
+        self._left -= size + CHECK_LENGTH
+        if self._left < 0 or self._lines > MAX_LINES or (size > _LONGEST and _longest(data) > _LONGEST):
             raise TranscriptError(f"more than {MAX_LINES} lines, {MAX_BYTES} bytes, or {MAX_LINE} bytes in one line")
+        self._values += data.count(b",") + 1
         if self._values > MAX_VALUES:
             raise TranscriptError(f"more than {MAX_VALUES} values")
-        self._write(b'%b,"check":"%08x"}\n' % (body[:-1], check))
+        self._check = crc32(data, self._check)
+        self._write(b'%b,"check":"%08x"}\n' % (data[:-2], self._check))
+
+
+def _longest(data: bytes) -> int:
+    return max(map(len, data.splitlines()))

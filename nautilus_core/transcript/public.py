@@ -23,8 +23,8 @@ def check_profile(transcript: Transcript, profile: Profile) -> None:
     header = transcript.header
     if header.profile != profile.name:
         raise ReplayDiverged(f"the profile {header.profile!r}", repr(profile.name), line=1)
-    if header.steps != profile.descriptions:
-        for one, other in zip((*header.steps, None), (*profile.descriptions, None), strict=False):
+    if header.steps != profile.outline.descriptions:
+        for one, other in zip((*header.steps, None), (*profile.outline.descriptions, None), strict=False):
             if one != other:
                 raise ReplayDiverged(f"a list of steps with {one}", str(other), line=1)
 

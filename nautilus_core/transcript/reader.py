@@ -57,14 +57,15 @@ def read(pieces: Iterable[bytes], *, cut_off: bool = False) -> Transcript:
 
     Args:
         pieces: the bytes. A piece that is one enormous line is in memory already: read large files in blocks.
-        cut_off: whether to take one without its last line, up to the last line that is whole.
+        cut_off: whether to take one without its last line, up to the last line that has a check.
 
     Raises:
         TranscriptError: it is none, was altered, is cut off, comes from a newer version, or is too long; says which line.
     """
     header: Header | None = None
     lines: list[AnyLine] = []
-    number = check = values = 0
+    checks = _Checks()
+    number = values = 0
     for number, raw, whole in _split(pieces):
         if not whole:
             if cut_off and header is not None:
@@ -77,7 +78,7 @@ def read(pieces: Iterable[bytes], *, cut_off: bool = False) -> Transcript:
             raise TranscriptError(f"more than {MAX_VALUES} values", number)
         if header is None:
             _check_introduction(raw)
-        line, check = _decode_line(raw, check, number)
+        line = _decode_line(checks.take(raw, number), number)
         if header is None:
             if not isinstance(line, Header):
                 raise TranscriptError("the first line is no header", number)
@@ -88,10 +89,12 @@ def read(pieces: Iterable[bytes], *, cut_off: bool = False) -> Transcript:
         lines.append(line)
     if header is None:
         raise TranscriptError("it is empty")
-    ended = bool(lines) and isinstance(lines[-1], End)
+    ended = bool(lines) and isinstance(lines[-1], End) and checks.last == number
     if not ended and not cut_off:
         raise TranscriptError("there is no last line: the transcript is cut off", number)
-    return Transcript(header, tuple(lines), ended)
+    if not checks.last:
+        raise TranscriptError("it is cut off before the first check", number)
+    return Transcript(header, tuple(lines[: checks.last - 1]), ended)
 
 
 def _split(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes, bool]]:
@@ -133,13 +136,36 @@ def _check_introduction(raw: bytes) -> None:
         raise TranscriptError(f"there is no version {introduction.version} of the format", 1)
 
 
-def _decode_line(raw: bytes, check: int, number: int) -> tuple[AnyLine, int]:
-    body, end = raw[:-CHECK_LENGTH] + b"}", raw[-CHECK_LENGTH:]
-    check = crc32(body, check)
-    if end != b',"check":"%08x"}' % check:
-        raise TranscriptError("its check is wrong: this line was altered, or one before it is missing", number)
+class _Checks:
+    """Compares the checks that some lines have with all lines before; `last` is the number of the last such line."""
+
+    __slots__ = ("_check", "last")
+
+    def __init__(self) -> None:
+        self._check = 0
+        self.last = 0
+
+    def take(self, raw: bytes, number: int) -> bytes:
+        """The line as it was before its check was put in."""
+        start = len(raw) - CHECK_LENGTH
+        has_check = start > 0 and raw.startswith(b',"check":"', start) and raw.endswith(b'"}')
+        body = raw[:start] + b"}" if has_check else raw
+        self._check = crc32(b"\n", crc32(body, self._check))
+        if has_check:
+            if raw[start:] != b',"check":"%08x"}' % self._check:
+                raise TranscriptError(f"its check is wrong: {self._suspects(number)}", number)
+            self.last = number
+        return body
+
+    def _suspects(self, number: int) -> str:
+        if number - self.last == 1:
+            return "this line was altered, or one before it is missing"
+        return f"one of the lines {self.last + 1} to {number} was altered, or one is missing"
+
+
+def _decode_line(body: bytes, number: int) -> AnyLine:
     try:
         line: AnyLine = _decode(body)
     except _ERRORS as error:
         raise TranscriptError(f"this is no line of a transcript: {error}", number) from error
-    return line, check
+    return line

@@ -15,7 +15,7 @@ from ..crypto.entropy import Entropy
 from ..errors import HandshakeError, LocalProtocolError, PeerAborted
 from ..events import Event, HandshakeCompleted, PeerIdentified, Question, StepCompleted, StepSkipped
 from ..role import Role
-from ..stream import LengthPrefixedStream, NautilusStream
+from ..stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 from .channel import RecordedChannel
 from .lines import (
     FORMAT,
@@ -64,7 +64,7 @@ class _Events(list[Event]):
         self._show = show
 
     def append(self, event: Event) -> None:
-        super().append(event)
+        list.append(self, event)
         self._show(event)
 
 
@@ -72,7 +72,8 @@ class Recorder:
     """Records one handshake: `Handshake(role, profile, recorder=Recorder(write))`.
 
     Args:
-        write: takes each line, whole, as bytes, as soon as it happens.
+        write: takes whole lines, as bytes: what has come in before it is acted upon, all that followed before anything goes
+            out. So a crash leaves whole lines, and the input that led to it.
         clock: the time in seconds, from any beginning; without one no line has a time.
         dangerously_record_secrets: whether the transcript has what a full replay needs: random bytes, ephemeral keys, and what
             private keys made. Whoever has it can read the session. The keys of identities are never in it.
@@ -98,6 +99,7 @@ class Recorder:
         "_received_hash",
         "_sent",
         "_sent_hash",
+        "_waiting",
         "error",
         "secrets",
         "whole_channel",
@@ -111,7 +113,8 @@ class Recorder:
         dangerously_record_secrets: bool = False,
         whole_channel: bool = False,
     ) -> None:
-        self._put: Callable[[AnyLine], None] = LineWriter(write)
+        self._put: Callable[..., None] = LineWriter(write)
+        self._waiting: list[AnyLine] = []
         self._clock = clock
         self.secrets = dangerously_record_secrets
         self.whole_channel = whole_channel
@@ -122,7 +125,7 @@ class Recorder:
         self._received = self._sent = 0
         self._received_hash, self._sent_hash = sha256(), sha256()
         self._handshake: Handshake | None = None
-        self._header: tuple[Profile, datetime | None] | None = None
+        self._header: tuple[Profile, type[HandshakeStream], datetime | None] | None = None
         self._asked: Question[Any] | None = None
         self._outcome = "open"
         self._ended = False
@@ -145,6 +148,7 @@ class Recorder:
                     sent_digest=self._sent_hash.digest(),
                 )
             )
+            self.flush()
         self._ended = True
 
     def __enter__(self) -> Recorder:
@@ -156,7 +160,12 @@ class Recorder:
     # --------------------------------------------------------------- the engine's
 
     def attach(
-        self, handshake: Handshake, profile: Profile, entropy: Entropy, wall_time: datetime | None
+        self,
+        handshake: Handshake,
+        profile: Profile,
+        stream: HandshakeStream,
+        entropy: Entropy,
+        wall_time: datetime | None,
     ) -> tuple[list[Event], Entropy]:
         """The engine's: begin; returns its list of events and the entropy that it draws from.
 
@@ -166,7 +175,7 @@ class Recorder:
         if self._handshake is not None:
             raise LocalProtocolError("a Recorder records one handshake: make a new one")
         self._handshake = handshake
-        self._header = profile, wall_time
+        self._header = profile, type(stream), wall_time
         return _Events(self.happened), WritingEntropy(entropy, self._drawn) if self.secrets else entropy
 
     def received(self, data: bytes, *, channel: bool = False) -> None:
@@ -176,11 +185,13 @@ class Recorder:
         self._received_hash.update(data)
 
     def sent(self, data: bytes | bytearray, *, channel: bool = False) -> None:
-        """The engine's: bytes for the peer were taken."""
+        """The engine's: bytes for the peer were taken, if any: before they leave, all that led to them is written."""
         if data:
             self._bytes(Sent, "out", bytes(data), channel)
             self._sent += len(data)
             self._sent_hash.update(data)
+        else:
+            self.flush()
 
     def happened(self, event: Event, *, channel: bool = False) -> None:
         """The engine's: an event."""
@@ -188,16 +199,37 @@ class Recorder:
             return
         if self._asked is not None:
             self._answered()
+        if type(event) is StepCompleted:
+            at = self._now()
+            line = Frame(at=at, step=event.step, sender=event.sender, size=event.size, sealed=event.sealed)
+            if self._header is None and self.error is None:  # as `_line` does: most lines of a handshake come from here
+                self._waiting.append(line)
+            else:
+                self._line(line)
+            return
         try:
             self._line(self._line_of(event, channel))
         except Exception as error:  # a field of somebody's event that cannot be looked at
-            self.error = self.error or error
+            self.error = error
+        if channel:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. Whatever goes wrong ends the recording and nothing else."""
+        lines = self._waiting
+        if lines and self.error is None:
+            try:
+                self._put(*lines)
+            except Exception as error:  # the recorder's trouble is never the handshake's
+                self.error = error
+        lines.clear()
 
     def aborted(self, reason: str, code: int, retry_after: int | None, *, channel: bool = False) -> None:
         """The engine's: the application has given up."""
         self._answered()
         line = Aborted(at=self._now(), reason=reason, code=int(code), retry_after=retry_after, channel=channel)
         self._line(line)
+        self.flush()
 
     def timed_out(self) -> None:
         """The engine's: the deadline has passed."""
@@ -209,6 +241,7 @@ class Recorder:
         self._answered()
         self._outcome = "failed"
         self._line(failure(error, self._now(), channel=channel))
+        self.flush()
 
     def wrap(self, channel: Channel) -> Channel:
         """The session's: the channel that the application gets."""
@@ -219,20 +252,18 @@ class Recorder:
         """The channel's: the application has called it."""
         kept = data if self.secrets and what == "send" else None
         self._line(Called(at=self._now(), what=what, size=len(data), data=kept, ask_peer=ask_peer))
+        self.flush()
 
     # ------------------------------------------------------------------- its own
 
     def _line(self, line: AnyLine) -> None:
-        """Write it, after the header; whatever goes wrong ends the recording and nothing else."""
+        """Have it written, after the header."""
         if self.error is not None or self._ended:
             return
-        try:
-            if self._header is not None:
-                self._write_header(*self._header)
-                self._header = None
-            self._put(line)
-        except Exception as error:  # the recorder's trouble is never the handshake's
-            self.error = error
+        if self._header is not None:
+            self._begin_with(*self._header)
+            self._header = None
+        self._waiting.append(line)
 
     def _now(self) -> int | None:
         if self._clock is None or self.error is not None:
@@ -246,11 +277,10 @@ class Recorder:
             self._begin = now
         return round((now - self._begin) * 1_000_000)
 
-    def _write_header(self, profile: Profile, wall_time: datetime | None) -> None:
+    def _begin_with(self, profile: Profile, stream: type[HandshakeStream], wall_time: datetime | None) -> None:
         handshake = self._handshake
         if handshake is None:
             raise LocalProtocolError("no handshake has this recorder")
-        stream = type(profile.make_stream())
         header = Header(
             at=None if self._clock is None else 0,
             format=FORMAT,
@@ -259,13 +289,13 @@ class Recorder:
             role=handshake.role,
             profile=profile.name,
             framing=_FRAMINGS.get(stream, stream.__name__),
-            steps=tuple(handshake.steps.descriptions),
+            steps=handshake.steps.outline.descriptions,
             limits=profile.limits,
             wall_time=wall_time,
             secrets=self.secrets,
             whole_channel=self.whole_channel,
         )
-        self._put(header)
+        self._waiting.append(header)
 
     def _bytes(self, kind: type[Received | Sent], direction: str, data: bytes, channel: bool) -> None:
         if self.error is not None or self._ended:
@@ -276,14 +306,15 @@ class Recorder:
             self._last_flight = direction
             self._flight += 1
         at = self._now()
-        for start in range(0, len(data) or 1, MAX_PIECE):
-            piece = data[start : start + MAX_PIECE]
+        pieces: tuple[bytes, ...] = (data,)
+        if len(data) > MAX_PIECE:
+            pieces = tuple([data[start : start + MAX_PIECE] for start in range(0, len(data), MAX_PIECE)])
+        for piece in pieces:
             self._line(kind(at=at, flight=self._flight, data=piece, channel=channel))
+        self.flush()
 
     def _line_of(self, event: Event, channel: bool) -> AnyLine:
         at = self._now()
-        if type(event) is StepCompleted:
-            return Frame(at=at, step=event.step, sender=event.sender, size=event.size, sealed=event.sealed)
         if isinstance(event, StepSkipped):
             return Skipped(at=at, step=event.step, reason=event.reason)
         if isinstance(event, HandshakeCompleted):
@@ -294,7 +325,7 @@ class Recorder:
                 suite=session.suite,
                 protocol=session.protocol,
                 peer="anonymous" if session.peer is None else session.peer.peer_id,
-                binding=session.channel_binding,
+                handshake_hash=session.handshake_hash,
                 steps=session.steps,
             )
         values = values_of(event, self.secrets)

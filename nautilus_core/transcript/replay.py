@@ -121,9 +121,8 @@ class _Collector(Recorder):
         self._kinds = _MIRRORED if mirrored else _COMPARED
         self._put = self._collect
 
-    def _collect(self, line: AnyLine) -> None:
-        if isinstance(line, self._kinds):
-            self.lines.append(line)
+    def _collect(self, *lines: AnyLine) -> None:
+        self.lines.extend([line for line in lines if isinstance(line, self._kinds)])
 
     @property
     def question(self) -> Question[Any] | None:
@@ -268,6 +267,7 @@ class _Replay:
                 break
             if channel or isinstance(event, (Signal, HandshakeCompleted)):
                 break
+        self._collector.flush()
         problem = self._entropy.problem if isinstance(self._entropy, ReplayingEntropy) else None
         cut_off = not self._transcript.whole and problem is not None and "nothing more" in problem
         if problem is not None and not cut_off:

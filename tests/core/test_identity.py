@@ -316,6 +316,22 @@ def test_a_public_key_is_no_private_key() -> None:
         Identity.from_pem(pem)
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_identity_without_its_private_key_is_known_but_signs_nothing(scheme: str) -> None:
+    identity = Identity.public_only(EVERY[scheme].public)
+    whole = EVERY[scheme]
+    assert (identity.peer_id, identity.scheme, identity.credential) == (whole.peer_id, whole.scheme, whole.credential)
+    with pytest.raises(LocalProtocolError, match="has no private key"):
+        identity.sign(b"x")
+    with pytest.raises(LocalProtocolError, match="has no private key"):
+        identity.to_pem()
+
+
+def test_a_noise_static_key_is_no_identity() -> None:
+    with pytest.raises(ValueError, match="no signature scheme 'noise-static-25519'"):
+        Identity.public_only(PublicKey("noise-static-25519", bytes(32)))
+
+
 # ---------------------------------------------------------------- being verified is a value
 
 

@@ -683,7 +683,7 @@ def test_trap_12_somebody_elses_credential_without_its_key_proves_nothing(role: 
 
 def presenting(credential: bytes) -> Identity:
     """Mallory's identity, with a credential that is not its own."""
-    identity = Identity(MALLORY._private_key)
+    identity = Identity(MALLORY._private_key)  # type: ignore[arg-type]  # it has one
     identity.credential = credential
     return identity
 

@@ -12,7 +12,7 @@ from nautilus_core.testing import Pair, Tamper
 from ..core.channels import deliver, outcome
 from ..core.helpers import altered, note, put
 from .case import DEADLINE, Case, Make
-from .people import identity
+from .people import identity, private_key
 from .sides import initiator, responder
 
 BUSY: Final = AlertCode.BUSY
@@ -39,7 +39,7 @@ class _Liar(Identity):
 
 
 def _liar(who: str) -> Identity:
-    return _Liar(identity(who)._private_key)
+    return _Liar(private_key(who, "ed25519"))
 
 
 def _raising(error: type[Exception]) -> Callable[[Profile], Profile]:

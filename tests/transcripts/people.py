@@ -23,7 +23,8 @@ def seed(name: str, length: int) -> bytes:
     return sha512(b"tests/transcripts " + name.encode()).digest()[:length]
 
 
-def _key(name: str, scheme: str) -> PrivateKey:
+def private_key(name: str, scheme: str) -> PrivateKey:
+    """The key of an identity."""
     if scheme == "ed25519":
         return Ed25519PrivateKey.from_private_bytes(seed(name, 32))
     if scheme == "ml-dsa-65":
@@ -33,7 +34,9 @@ def _key(name: str, scheme: str) -> PrivateKey:
 
 
 IDENTITIES: Final = {
-    (who, scheme): Identity(_key(who, scheme)) for who in ("initiator", "responder", MALLORY) for scheme in SCHEMES
+    (who, scheme): Identity(private_key(who, scheme))
+    for who in ("initiator", "responder", MALLORY)
+    for scheme in SCHEMES
 }
 
 

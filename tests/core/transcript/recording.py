@@ -18,7 +18,7 @@ class Recorded:
 
     Attributes:
         pair: both ends.
-        files: what each end has written, the initiator first.
+        files: the lines that each end has written, the initiator first.
     """
 
     def __init__(
@@ -34,7 +34,11 @@ class Recorded:
         self.profiles = initiator, responder
         self.files: tuple[list[bytes], list[bytes]] = ([], [])
         recorders = [
-            Recorder(file.append, dangerously_record_secrets=secrets, whole_channel=whole_channel)
+            Recorder(
+                lambda data, file=file: file.extend(data.splitlines(keepends=True)),  # type: ignore[misc]  # bound early
+                dangerously_record_secrets=secrets,
+                whole_channel=whole_channel,
+            )
             for file in self.files
         ]
         ends = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from nautilus_core import INITIATOR, Handshake, LocalProtocolError
 from nautilus_core.testing import Pair
 from nautilus_core.transcript import LineWriter, Recorder, TranscriptError, read, replay
-from nautilus_core.transcript.lines import LIBRARY, MAX_BYTES, MAX_LINE, MAX_LINES, Frame, Happened, Header
+from nautilus_core.transcript.lines import LIBRARY, MAX_BYTES, MAX_LINE, MAX_LINES, End, Frame, Happened, Header
 
 from ..helpers import alice, both
 from .recording import Recorded, rewritten
 
 FILE = Recorded(*both()).files[0]
+END = End(outcome="open", received=0, sent=0, received_digest=sha256().digest(), sent_digest=sha256().digest())
 
 
 def test_pieces_of_any_size_are_the_same_transcript() -> None:
@@ -24,7 +26,7 @@ def test_pieces_of_any_size_are_the_same_transcript() -> None:
     assert read([whole]) == read(FILE) == read([whole[place : place + 7] for place in range(0, len(whole), 7)])
 
 
-def test_any_byte_that_is_changed_in_the_file_is_noticed_at_its_line() -> None:
+def test_any_byte_that_is_changed_in_the_file_is_noticed_at_its_line_or_the_next_check() -> None:
     whole = b"".join(FILE)
     for place in range(0, len(whole) - 1, 11):
         changed = bytearray(whole)
@@ -33,7 +35,11 @@ def test_any_byte_that_is_changed_in_the_file_is_noticed_at_its_line() -> None:
             read([bytes(changed)])
         assert raised.value.line >= 1
         if place > len(FILE[0]):
-            assert raised.value.line == whole[: place + 1].count(b"\n") + (whole[place] != 10)
+            changed_line = whole[:place].count(b"\n") + 1
+            check = next(
+                number for number, line in enumerate(FILE, 1) if b',"check":"' in line and number >= changed_line
+            )
+            assert changed_line <= raised.value.line <= check + (whole[place] == 10)
 
 
 @pytest.mark.parametrize("line", range(1, len(FILE)))
@@ -48,9 +54,15 @@ def test_what_is_cut_off_is_refused_unless_that_is_wanted() -> None:
     for end in (1, 5, len(FILE) - 1):
         with pytest.raises(TranscriptError, match="cut off"):
             read(FILE[:end])
+    for end in range(1, len(FILE)):
+        checked = max((number for number, line in enumerate(FILE[:end], 1) if b',"check":"' in line), default=0)
+        if not checked:
+            with pytest.raises(TranscriptError, match="cut off before the first check"):
+                read(FILE[:end], cut_off=True)
+            continue
         cut = read([*FILE[:end], FILE[end][:20]], cut_off=True)
         assert not cut.whole
-        assert len(cut.lines) == end - 1
+        assert len(cut.lines) == checked - 1
     with pytest.raises(TranscriptError, match=r"line 5: .*middle of a line"):
         read([*FILE[:4], FILE[4][:20]])
     with pytest.raises(TranscriptError, match="line 1"):
@@ -59,7 +71,8 @@ def test_what_is_cut_off_is_refused_unless_that_is_wanted() -> None:
 
 def test_a_transcript_that_was_cut_off_replays_as_far_as_it_goes() -> None:
     recorded = Recorded(*both())
-    for end in range(4, len(recorded.files[0])):
+    first = next(number for number, line in enumerate(recorded.files[0], 1) if b',"check":"' in line)
+    for end in range(first, len(recorded.files[0])):
         report = replay(read(recorded.files[0][:end], cut_off=True), recorded.profiles[0])
         assert report.outcome == "open"
         assert report.messages
@@ -122,6 +135,23 @@ def test_what_is_enormous_is_refused_in_bounded_memory() -> None:
         read(endless(b"".join(file)))
 
 
+def test_what_looks_like_a_check_is_none() -> None:
+    header = read(FILE).header
+    event = Happened(event="Ours", values={"a": 1, "check": "1234567"})
+    file: list[bytes] = []
+    LineWriter(file.append)(header, event, event, END)
+    assert b"".join(file).count(b',"check":"1234567"}}') == 2
+    assert read(file).lines[:2] == (event, event)
+
+
+def test_lines_that_were_written_together_share_a_check() -> None:
+    number = next(number for number, line in enumerate(FILE) if b',"check":"' in line)
+    assert number > 1
+    changed = FILE[1].replace(b'"random"', b'"sandom"')
+    with pytest.raises(TranscriptError, match=f"line {number + 1}: .*one of the lines 1 to {number + 1} was altered"):
+        read([FILE[0], changed, *FILE[2:]])
+
+
 def test_nothing_to_check_does_not_pass() -> None:
     file: list[bytes] = []
     with Recorder(file.append, dangerously_record_secrets=True) as recorder:
@@ -135,14 +165,14 @@ def test_the_header_says_what_was_recorded() -> None:
     header = read(FILE).header
     assert isinstance(header, Header)
     assert header.role is INITIATOR
-    assert header.steps == alice().descriptions
+    assert header.steps == alice().outline.descriptions
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     assert header.library == f"{project['name']} {project['version']}" == LIBRARY
 
 
 def test_a_recorder_that_fails_breaks_nothing_and_says_so() -> None:
 
-    for broken in range(0, 18, 3):
+    for broken in range(5):
         written: list[bytes] = []
 
         def write(line: bytes, written: list[bytes] = written, broken: int = broken) -> None:

@@ -333,9 +333,11 @@ def test_another_profile_is_not_replayed() -> None:
 
 def test_no_identity_key_is_in_it() -> None:
     key = Ed25519PrivateKey.generate()
-    initiator = alice(identity=Identity(key))
+    initiator_key = Identity(key)
+    initiator = alice(identity=initiator_key)
     recorded = Recorded(initiator, bob(trust=trust.anyone()))
     assert replay(recorded.files[0], initiator).full
+    assert replay(recorded.files[0], alice(identity=Identity.public_only(initiator_key.public))).full
     kept = [line.data for line in read(recorded.files[0]).lines if isinstance(line, Drawn)]
     assert len(kept) >= 4
     assert not [data for data in kept if key.private_bytes_raw() in data]
