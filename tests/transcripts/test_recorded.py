@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from nautilus_core import INITIATOR, SUITES, AlertCode, HandshakeError, LocalProtocolError, Role, errors
+from nautilus_core import (
+    INITIATOR,
+    SUITES,
+    AlertCode,
+    HandshakeError,
+    Identity,
+    LocalProtocolError,
+    Role,
+    errors,
+    profiles,
+    trust,
+)
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.crypto.suites import DEFAULT_SUITES
 from nautilus_core.errors import ALERTS
@@ -17,7 +28,8 @@ from nautilus_pytest.stored import StoredTranscript, stored_in
 
 from .case import FOLDER, path_of
 from .cases import CASES
-from .people import private_bytes
+from .people import identity, private_bytes
+from .sides import FAST
 
 ALL = {one.name: one.transcript for one in stored_in(FOLDER.parent, FOLDER.name)}
 
@@ -84,6 +96,14 @@ def test_no_identitys_key_is_in_any() -> None:
     assert len(everything) > 1000
     text = b"\n".join(everything)
     assert not [secret for secret in private_bytes() if secret in text]
+
+
+def test_no_private_key_is_needed_to_replay() -> None:
+    for scheme in SCHEMES:
+        for role in Role:
+            public = [Identity.public_only(identity(who.value, scheme).public) for who in (role, role.peer)]
+            profile = profiles.nautilus(identity=public[0], trust=trust.pinned(public[1].public), suites=FAST)
+            assert replay(of(f"scheme-{scheme}", role), profile).full
 
 
 def test_those_without_secrets_have_none() -> None:
