@@ -1,30 +1,28 @@
-"""`pytest --record-everything`: every handshake that a test makes in this process is recorded, and replayed after the test.
+"""`pytest --record-everything`: every handshake that a test makes is recorded, and replayed after the test.
 
 Recorded with secrets and the whole channel, in memory; replayed with the handshake's own profile, while the fixtures of the
-test still stand. What comes out differently fails the test. The one seam is `Handshake.__init__`, which gets a recorder where
-the test has given none. Nothing in the package knows of this.
+test still stand. What comes out differently fails the test. Python processes that a test starts do the same at their end
+(`recorded_processes`), and say how it went in files of a folder, which are added up here.
 """
 
 from __future__ import annotations
 
-import copy
-import copyreg
-import time
+import json
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from types import MappingProxyType
-from typing import Any, Final
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Final
 
 import pytest
 
-from fuzz import noise as fuzzed_noise
-from fuzz.insecure import NullCipher, insecure_provider
-from nautilus_core import Event, Handshake, HandshakeStep, Profile, Question, Role
-from nautilus_core.crypto.suites import AES_128_GCM
-from nautilus_core.noise.functions import CIPHER_FUNCTIONS
-from nautilus_core.transcript import AnyLine, Recorder, ReplayDiverged, Transcript, TranscriptError, read, replay
-from nautilus_core.transcript.lines import Answered, Failed, Frame, Sent
+from nautilus_core import Profile
+
+from .recorded_handshakes import Recording, Seam, outcome
+
+PROCESSES: Final = Path(__file__).parent / "recorded_processes"
+REPORTS: Final = "NAUTILUS_TESTS_REPORTS"
 
 _TYPES: Final = "asks for the type of what a recorder wraps"
 NOT_RECORDED: Final[dict[str, str]] = {
@@ -47,100 +45,6 @@ CHANGED_BEFORE: Final = ("core/test_trust.py::test_first_contact_asks_and_is_rem
 """Tests after which a store that a profile asks is another one: they replay with a copy from before the first message."""
 
 
-class _Kept(Recorder):
-    """Keeps the questions too: a test's answer may be a value that no transcript has."""
-
-    __slots__ = ("_at_first", "questions")
-
-    def __init__(self, file: list[bytes], begin: Callable[[], None]) -> None:
-        super().__init__(file.append, clock=time.monotonic, dangerously_record_secrets=True, whole_channel=True)
-        self.questions: list[Question[Any]] = []
-        self._at_first = begin
-
-    def _line(self, line: AnyLine) -> None:
-        if self._header is not None:
-            self._at_first()
-        super()._line(line)
-
-    def happened(self, event: Event, *, channel: bool = False) -> None:
-        if isinstance(event, Question):
-            self.questions.append(event)
-        super().happened(event, channel=channel)
-
-
-class Recording:
-    """One handshake that is recorded.
-
-    Args:
-        profile: its own.
-        snapshot: whether its steps are copied before they have run.
-    """
-
-    def __init__(self, profile: Profile, *, snapshot: bool) -> None:
-        self.profile = profile
-        self.file: list[bytes] = []
-        self.recorder = _Kept(self.file, self._begin)
-        self._snapshot = snapshot
-        self._engine: Handshake | None = None
-        self._provider: Callable[[], AbstractContextManager[None]] = _provider()
-
-    def belongs_to(self, engine: Handshake) -> None:
-        """The engine is made."""
-        self._engine = engine
-        if self._snapshot:
-            self._copy_steps(engine)
-
-    def _begin(self) -> None:
-        """The first line: a list that was edited on the handshake itself is no profile's."""
-        engine, self._engine = self._engine, None
-        if engine is not None and engine.steps.outline.descriptions != self.profile.outline.descriptions:
-            self._copy_steps(engine)
-
-    def _copy_steps(self, engine: Handshake) -> None:
-        steps: Sequence[HandshakeStep[Any]] = copy.deepcopy(list(engine.steps))
-        old = self.profile
-        self.profile = Profile(old.name, lambda: steps, old.stream, old.limits, old.offers, old.check)
-
-    def transcript(self) -> Transcript | None:
-        """What was recorded; None where nothing came of it. Raises what stopped the recorder."""
-        self.recorder.close()
-        error = self.recorder.error
-        if error is not None and not isinstance(error, TranscriptError):
-            raise error
-        if not self.file:
-            return None
-        transcript = read(self.file, cut_off=error is not None)
-        return transcript if any(isinstance(line, (Sent, Frame, Failed)) for line in transcript.lines) else None
-
-    def replay(self, transcript: Transcript) -> None:
-        """Replay in full; raises `ReplayDiverged`, or whatever else went wrong."""
-        answers = [line for line in transcript.lines if isinstance(line, Answered)]
-        pairs = zip(self.recorder.questions, answers, strict=False)
-        withheld = iter([question for question, line in pairs if line.verdict == "withheld"])
-        with self._provider():
-            report = replay(
-                transcript, self.profile, answer=lambda question: question.answer(next(withheld).pending.value)
-            )
-        sent = _bytes_sent(transcript.lines)
-        if not report.full or report.sent != sent:
-            raise ReplayDiverged(f"a replay in full, of {sent} bytes", str(report), line=1)
-
-
-def _provider() -> Callable[[], AbstractContextManager[None]]:
-    """What the fuzz harnesses have put in the place of the ciphers at this moment, to be put there again."""
-    if _is_null(AES_128_GCM.new):
-        return insecure_provider
-    return fuzzed_noise._insecure if _is_null(CIPHER_FUNCTIONS["ChaChaPoly"].new) else nullcontext
-
-
-def _is_null(cipher: object) -> bool:
-    return cipher is NullCipher
-
-
-def _bytes_sent(lines: Sequence[AnyLine]) -> int:
-    return sum(len(line.data) for line in lines if isinstance(line, Sent))
-
-
 def _listed(table: Iterable[str], name: str) -> str | None:
     """The entry of the table that stands for a test."""
     return next((entry for entry in table if name.removeprefix("tests/").startswith(entry)), None)
@@ -152,34 +56,43 @@ class RecordEverything:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.listed: Counter[str] = Counter()
+        self.problems: list[str] = []
         self._test = ""
         self._recordings: list[Recording] | None = None
-        self._make: Any = Handshake.__init__
+        self._seam: Seam | None = None
+        self._reports = tempfile.TemporaryDirectory()
 
     @pytest.hookimpl
     def pytest_sessionstart(self) -> None:
-        """Stand where each handshake gets its recorder."""
-        copyreg.pickle(MappingProxyType, lambda proxy: (MappingProxyType, (dict(proxy),)))
-        make = self._make
+        """Begin, here and in the processes that are started."""
+        self._seam = Seam(self._begin)
+        os.environ[REPORTS] = self._reports.name
+        paths = [str(PROCESSES), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
-        def init(engine: Handshake, role: Role, profile: Profile, **options: Any) -> None:
-            if self._recordings is None or options.get("recorder") is not None:
-                make(engine, role, profile, **options)
-            elif (entry := _listed(NOT_RECORDED, self._test)) is not None:
-                self.listed[f"not recorded: {entry} ({NOT_RECORDED[entry]})"] += 1
-                make(engine, role, profile, **options)
-            else:
-                recording = Recording(profile, snapshot=_listed(CHANGED_BEFORE, self._test) is not None)
-                make(engine, role, profile, **options, recorder=recording.recorder)
-                recording.belongs_to(engine)
-                self._recordings.append(recording)
-
-        Handshake.__init__ = init  # type: ignore[method-assign, assignment]
+    def _begin(self, profile: Profile) -> Recording | None:
+        if self._recordings is None:
+            return None
+        entry = _listed(NOT_RECORDED, self._test)
+        if entry is not None:
+            self.listed[f"not recorded: {entry} ({NOT_RECORDED[entry]})"] += 1
+            return None
+        recording = Recording(profile, snapshot=_listed(CHANGED_BEFORE, self._test) is not None)
+        self._recordings.append(recording)
+        return recording
 
     @pytest.hookimpl
-    def pytest_sessionfinish(self) -> None:
-        """Give the place back."""
-        Handshake.__init__ = self._make  # type: ignore[method-assign]
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Give the place back, and add up what the processes have said."""
+        if self._seam is not None:
+            self._seam.leave()
+        for path in Path(self._reports.name).glob("*.json"):
+            report = json.loads(path.read_text("utf-8"))
+            self.counts.update({f"{what} (in processes)": count for what, count in report["counts"].items()})
+            self.problems += report["problems"]
+        self._reports.cleanup()
+        if self.problems:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -209,14 +122,9 @@ class RecordEverything:
         """Replay one; what went wrong, or None."""
         self.counts["recorded"] += 1
         try:
-            transcript = recording.transcript()
-            if transcript is None:
-                self.counts["idle: nothing was sent, and no message or error came of what was received"] += 1
-                return None
-            recording.replay(transcript)
+            self.counts[outcome(recording)] += 1
         except BaseException as error:  # each is one more that does not replay; a step may raise anything, Ctrl-C too
             return error
-        self.counts["replayed byte-equal" if transcript.whole else "too long, byte-equal as far as they go"] += 1
         return None
 
     @pytest.hookimpl
@@ -225,3 +133,5 @@ class RecordEverything:
         terminalreporter.section("every handshake was recorded and replayed")
         for what, count in (self.counts + self.listed).items():
             terminalreporter.write_line(f"{count:7} {what}")
+        for problem in self.problems:
+            terminalreporter.write_line(f"does not replay, in a process: {problem}", red=True)
