@@ -11,7 +11,7 @@ import msgspec
 
 from nautilus_core.role import Role
 from nautilus_core.transcript import AnyLine, ReplayDiverged, Transcript
-from nautilus_core.transcript.lines import Drawn, End, Frame, Received, Sent
+from nautilus_core.transcript.lines import Drawn, End, Frame, Happened, Received, Sent
 
 _BYTES: Final = (Received, Sent)
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
@@ -73,8 +73,8 @@ def _events(recorded: Transcript, live: Transcript) -> Iterator[Difference]:
         if isinstance(line, _BYTES):
             flight = line.flight
         elif not isinstance(line, (Drawn, End)):
-            places.append((number, flight, line))
-    others = [line for line in live.lines if not isinstance(line, (*_BYTES, Drawn, End))]
+            places += [(number, flight, one) for one in _by_record(line)]
+    others = [one for line in live.lines if not isinstance(line, (*_BYTES, Drawn, End)) for one in _by_record(line)]
     for place, other in zip_longest(places, others):
         number, where, one = place or (len(recorded.lines) + 1, flight, None)
         expected, got = _text(one), _text(other)
@@ -82,6 +82,14 @@ def _events(recorded: Transcript, live: Transcript) -> Iterator[Difference]:
             step = getattr(one or other, "step", None)
             yield Difference(ReplayDiverged(expected, got, line=number, flight=where, step=step), caused=True)
             return
+
+
+def _by_record(line: AnyLine) -> list[AnyLine]:
+    """Records that came together are one event: a line for each, because together they need not come again."""
+    records = line.values.get("records") if isinstance(line, Happened) and line.event == "DataReceived" else None
+    if not isinstance(records, list):
+        return [line]
+    return [msgspec.structs.replace(line, values={"records": [one]}) for one in records]
 
 
 def _text(line: AnyLine | None) -> str:

@@ -94,7 +94,8 @@ class RecordTranscript:
             recorded = _recorded(path, role)
             wall_time = recorded.header.wall_time
         file: list[bytes] = []
-        recorder = Recorder(file.append, dangerously_record_secrets=True, whole_channel=True)
+        whole = recorded is None or recorded.header.whole_channel
+        recorder = Recorder(file.append, dangerously_record_secrets=True, whole_channel=whole)
         entropy = None if recorded is None else ReplayingEntropy(_tape(recorded))
         options = {} if entropy is None else {"entropy": entropy}
         handshake = Handshake(role, profile, deadline=deadline, wall_time=wall_time, recorder=recorder, **options)
@@ -110,6 +111,7 @@ class RecordTranscript:
         """
         if error is not None and not isinstance(error, (Exception, pytest.fail.Exception)):
             return  # skipped, or interrupted
+        idle = [made.path.name for made in self._made if _live(made) is None]
         differences = [found for made in self._made if (found := _compare(made)) is not None]
         if differences:
             first = next((one for one in differences if one.caused), differences[0])
@@ -118,10 +120,12 @@ class RecordTranscript:
             return
         if not self._made:
             pytest.fail("record_transcript made no handshake: nothing was checked", pytrace=False)
+        if idle:
+            pytest.fail(f"the handshake of {idle[0]} did nothing: there is nothing to check", pytrace=False)
+        self._check_others()
         for made in self._made:
             if made.recorded is None:
                 _store(made.path, made.file)
-        self._check_others()
 
     def _path(self, number: int) -> Path:
         name = self.path.name.removesuffix(SUFFIX)
@@ -155,14 +159,19 @@ def _tape(transcript: Transcript) -> list[tuple[str, object]]:
     return [drawn(line) for line in transcript.lines if isinstance(line, Drawn)]
 
 
-def _compare(made: _Made) -> Difference | None:
+def _live(made: _Made) -> Transcript | None:
+    """What the handshake did; None when that was nothing."""
     made.recorder.close()
     if made.recorder.error is not None:
         raise made.recorder.error
     live = read(made.file) if made.file else None
-    if live is None or not any(isinstance(line, (Sent, Frame, Failed)) for line in live.lines):
-        pytest.fail(f"the handshake of {made.path.name} did nothing: there is nothing to check", pytrace=False)
-    if made.recorded is None or made.entropy is None:
+    did = live is not None and any(isinstance(line, (Sent, Frame, Failed)) for line in live.lines)
+    return live if did else None
+
+
+def _compare(made: _Made) -> Difference | None:
+    live = _live(made)
+    if live is None or made.recorded is None or made.entropy is None:
         return None
     difference = first_difference(made.recorded, live, made.entropy.drawn, made.entropy.problem)
     if difference is not None:

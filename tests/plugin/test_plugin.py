@@ -183,6 +183,48 @@ def test_a_file_that_was_altered_is_refused(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*TranscriptError: line *: its check is wrong*", "*in *test_meeting.jsonl"])
 
 
+IN_PIECES = """
+import pytest
+from people import *
+
+@pytest.fixture
+def pieces():
+    return {size}
+
+def test_meeting(record_transcript, handshake_pair, pieces):
+    def split(data):
+        return [data[place : place + pieces] for place in range(0, len(data), pieces)]
+
+    ends = record_transcript(INITIATOR, MINE), record_transcript(RESPONDER, THEIRS)
+    pair = handshake_pair(*ends, split=split)
+    one, other = pair.initiator.session.channel(), pair.responder.session.channel()
+    one.receive_data(other.data_to_send())
+    one.next_event()
+    one.send_data(b"first")
+    sent = bytes(one.data_to_send())
+    one.send_data(b"second")
+    sent += one.data_to_send()
+    for piece in split(sent):
+        other.receive_data(piece)
+        other.next_event()
+"""
+
+
+def test_it_does_not_matter_in_which_pieces_bytes_come(project: pytest.Pytester) -> None:
+    run(project, IN_PIECES.format(size=10_000), "--nautilus-record=new", passed=1)
+    for size in (1, 30, 10_000):
+        run(project, IN_PIECES.format(size=size), passed=1)
+    result = run(project, IN_PIECES.format(size=30).replace("second", "Second"), failed=1)
+    result.stdout.fnmatch_lines(["*ReplayDiverged*"])
+
+
+def test_an_error_before_anything_was_done_is_shown_as_it_is(project: pytest.Pytester) -> None:
+    source = TEST.replace("    pair =", "    record_transcript(INITIATOR, MINE)\n    raise KeyError(1)\n    pair =")
+    result = run(project, source, "--nautilus-record=new", failed=1)
+    result.stdout.fnmatch_lines(["E  *KeyError: 1"])
+    assert "nothing to check" not in result.stdout.str()
+
+
 def test_a_test_that_fails_stores_nothing(project: pytest.Pytester) -> None:
     run(project, TEST + "    assert False\n", "--nautilus-record=new", failed=1)
     assert not folder(project).exists()
