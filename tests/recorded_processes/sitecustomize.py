@@ -6,6 +6,7 @@ Python imports this by its name where PYTHONPATH says so. In other processes tha
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,9 +26,12 @@ def _record() -> None:
     end = os._exit
 
     def leave(code: int) -> None:
-        seam.leave()
-        report(recordings, Path(os.environ["NAUTILUS_TESTS_REPORTS"]) / f"{os.getpid()}.json", " ".join(sys.argv))
-        end(code)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending already
+        try:
+            seam.leave()
+            report(recordings, Path(os.environ["NAUTILUS_TESTS_REPORTS"]) / f"{os.getpid()}.json", " ".join(sys.argv))
+        finally:
+            end(code)
 
     os._exit = leave  # type: ignore[assignment]
 
