@@ -29,6 +29,7 @@ NOT_RECORDED: Final[dict[str, str]] = {
     "core/test_handshake.py::test_a_session_has_one_channel": f"{_TYPES}: the channel",
     "core/test_handshake.py::test_a_step_sees_its_handshake_through_the_context": f"{_TYPES}: the entropy",
     "core/test_identity.py::test_no_secret_in_any_repr": "looks for secrets inside of a channel that a recorder wraps",
+    "binding/test_tunnel.py::test_a_client_that_does_not_read_stops_the_service": "bounds the memory that a process uses",
     "binding/test_cli_transfer.py::test_a_transfer_killed_at_random": "bounds the memory that its processes use",
 }
 """Tests that run without recorders, and why."""
