@@ -31,7 +31,7 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegoti
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
-from .steps.noise_suite import NoiseSuite, make_suites
+from .steps.noise_suite import make_suites
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
