@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nautilus_anyio.pytest_plugin.stored import StoredTranscript, stored_in
 from nautilus_core import (
     INITIATOR,
     SUITES,
@@ -24,7 +25,6 @@ from nautilus_core.crypto.suites import DEFAULT_SUITES
 from nautilus_core.errors import ALERTS
 from nautilus_core.transcript import Transcript, replay
 from nautilus_core.transcript.lines import Answered, Asked, Called, Completed, Failed, Happened, Received, Sent, Skipped
-from nautilus_pytest.stored import StoredTranscript, stored_in
 
 from .case import FOLDER, path_of
 from .cases import CASES

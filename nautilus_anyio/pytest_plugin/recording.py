@@ -17,6 +17,7 @@ from zlib import crc32
 
 import pytest
 
+from nautilus_core.crypto.entropy import SYSTEM_ENTROPY
 from nautilus_core.handshake import Handshake
 from nautilus_core.profiles import Profile
 from nautilus_core.role import Role
@@ -97,8 +98,14 @@ class RecordTranscript:
         whole = recorded is None or recorded.header.whole_channel
         recorder = Recorder(file.append, dangerously_record_secrets=True, whole_channel=whole)
         entropy = None if recorded is None else ReplayingEntropy(_tape(recorded))
-        options = {} if entropy is None else {"entropy": entropy}
-        handshake = Handshake(role, profile, deadline=deadline, wall_time=wall_time, recorder=recorder, **options)
+        handshake = Handshake(
+            role,
+            profile,
+            entropy=SYSTEM_ENTROPY if entropy is None else entropy,
+            deadline=deadline,
+            wall_time=wall_time,
+            recorder=recorder,
+        )
         self._looks.add(f"{path.name}, {role.value}", partial(so_far, file))
         self._made.append(_Made(path, file, recorder, recorded, entropy))
         return handshake

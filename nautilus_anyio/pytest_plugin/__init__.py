@@ -1,7 +1,6 @@
 """The pytest plugin: `handshake_pair`, `record_transcript`, `transcripts`, and `--nautilus-record`.
 
-It is loaded by every pytest that has Nautilus installed, so it imports nothing but pytest: not even `nautilus_core`, until
-a test asks for a fixture. It is a package of its own because importing `nautilus_anyio` loads all of that.
+It is loaded by every pytest that has Nautilus installed, so its other modules are not, until a test asks for a fixture.
 """
 
 from __future__ import annotations
