@@ -321,7 +321,7 @@ def test_after_a_failure_nothing_leaves_that_was_sealed_before() -> None:
     one, _ = ends(close_message=True)
     one.send_data(b"sealed by the close")
     one.close()
-    one.receive_data(bytes((0, 20)) + bytes(20))
+    one.receive_data(bytes((0, 20)) + bytes(20) + b"behind")
     with pytest.raises(InvalidMessage, match="does not decrypt"):
         one.next_event()
     assert one.data_to_send() == b""
