@@ -317,6 +317,17 @@ def test_what_is_not_the_next_message_poisons(kind: str, behind: bytes) -> None:
     assert one.next_event() is NEED_DATA
 
 
+def test_after_a_failure_nothing_leaves_that_was_sealed_before() -> None:
+    one, _ = ends(close_message=True)
+    one.send_data(b"sealed by the close")
+    one.close()
+    one.receive_data(bytes((0, 20)) + bytes(20) + b"behind")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        one.next_event()
+    assert one.data_to_send() == b""
+    assert len(one._received) == 0
+
+
 class _Interrupting(CipherState):
     """Is interrupted where the second message would be next."""
 
