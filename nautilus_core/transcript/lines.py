@@ -220,15 +220,15 @@ class End(Line, frozen=True, tag="end", kw_only=True):
         outcome: `completed`, `failed`, or `open` where the recording ended first.
         received: bytes in all `in` lines.
         sent: likewise in all `out` lines.
-        received_digest: SHA-256 over all bytes of the `in` lines: not every one changes what an engine does.
-        sent_digest: likewise over those of the `out` lines.
+        received_check: CRC-32 over all bytes of the `in` lines: not every one changes what an engine does.
+        sent_check: likewise over those of the `out` lines.
     """
 
     outcome: str
     received: int
     sent: int
-    received_digest: bytes
-    sent_digest: bytes
+    received_check: int
+    sent_check: int
 
 
 AnyLine = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
+from zlib import crc32
 
 from .. import alerts
 from ..errors import ALERTS, HandshakeError, InvalidMessage
@@ -39,17 +39,17 @@ def sums(transcript: Transcript, end: End) -> Iterator[tuple[str, str]]:
     kinds = {type(line) for line in transcript.lines}
     outcome = "failed" if Failed in kinds else "completed" if Completed in kinds else "open"
     yield f"the outcome {end.outcome}", f"the outcome {outcome}"
-    for kind, direction, count, digest in (
-        (Received, "in", end.received, end.received_digest),
-        (Sent, "out", end.sent, end.sent_digest),
+    for kind, direction, count, check in (
+        (Received, "in", end.received, end.received_check),
+        (Sent, "out", end.sent, end.sent_check),
     ):
         data = [line.data for line in transcript.lines if isinstance(line, kind)]
-        size, found = sum(map(len, data)), sha256(b"".join(data)).digest()
-        yield _sum(count, direction, digest), _sum(size, direction, found)
+        size, found = sum(map(len, data)), crc32(b"".join(data))
+        yield _sum(count, direction, check), _sum(size, direction, found)
 
 
-def _sum(count: int, direction: str, digest: bytes) -> str:
-    return f"{count} bytes {direction} whose SHA-256 is {digest.hex()}"
+def _sum(count: int, direction: str, check: int) -> str:
+    return f"{count} bytes {direction} whose CRC-32 is {check:08x}"
 
 
 class _Check:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from zlib import crc32
 
 from ..crypto.entropy import Entropy
 from ..errors import HandshakeError, LocalProtocolError, PeerAborted
@@ -96,9 +96,9 @@ class Recorder:
         "_outcome",
         "_put",
         "_received",
-        "_received_hash",
+        "_received_check",
         "_sent",
-        "_sent_hash",
+        "_sent_check",
         "_waiting",
         "error",
         "secrets",
@@ -123,7 +123,7 @@ class Recorder:
         self._flight = 0
         self._last_flight = ""
         self._received = self._sent = 0
-        self._received_hash, self._sent_hash = sha256(), sha256()
+        self._received_check = self._sent_check = 0
         self._handshake: Handshake | None = None
         self._header: tuple[Profile, type[HandshakeStream], datetime | None] | None = None
         self._asked: Question[Any] | None = None
@@ -144,8 +144,8 @@ class Recorder:
                     outcome=self._outcome,
                     received=self._received,
                     sent=self._sent,
-                    received_digest=self._received_hash.digest(),
-                    sent_digest=self._sent_hash.digest(),
+                    received_check=self._received_check,
+                    sent_check=self._sent_check,
                 )
             )
             self.flush()
@@ -182,14 +182,14 @@ class Recorder:
         """The engine's: bytes from the peer have come in, or its stream has ended."""
         self._bytes(Received, "in", data, channel)
         self._received += len(data)
-        self._received_hash.update(data)
+        self._received_check = crc32(data, self._received_check)
 
     def sent(self, data: bytes | bytearray, *, channel: bool = False) -> None:
         """The engine's: bytes for the peer were taken, if any: before they leave, all that led to them is written."""
         if data:
             self._bytes(Sent, "out", bytes(data), channel)
             self._sent += len(data)
-            self._sent_hash.update(data)
+            self._sent_check = crc32(data, self._sent_check)
         else:
             self.flush()
 

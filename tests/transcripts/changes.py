@@ -2,7 +2,7 @@
 
 The lines' checks play no part here: a transcript is changed after it was read. A change is noticed by what the engine does
 then; or, where no engine could do anything else (a byte of a message that came after the failure, a nonce of a handshake that
-never came to keys), by the digests in the last line, which the first look here has made to fit.
+never came to keys), by the checks in the last line, which the first look here has made to fit.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from hashlib import sha256
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -24,7 +24,7 @@ from .case import Case, path_of
 from .cases import CASES
 
 ENGINE: Final = "noticed by what the engine did"
-DIGEST: Final = "noticed by the digest alone"
+CHECK: Final = "noticed by the check alone"
 UNNOTICED: Final = "not noticed"
 
 
@@ -56,15 +56,13 @@ def changed(transcript: Transcript, number: int, place: int, bits: int = 1) -> T
     return replace(transcript, lines=tuple(lines))
 
 
-def with_fitting_digests(transcript: Transcript) -> Transcript:
+def with_fitting_checks(transcript: Transcript) -> Transcript:
     """As whoever changes a byte and knows of the last line would leave it."""
     *lines, end = transcript.lines
     if not isinstance(end, End):
         raise TypeError(end)
-    digests = [
-        sha256(b"".join(line.data for line in lines if isinstance(line, kind))).digest() for kind in (Received, Sent)
-    ]
-    end = msgspec.structs.replace(end, received_digest=digests[0], sent_digest=digests[1])
+    checks = [crc32(b"".join(line.data for line in lines if isinstance(line, kind))) for kind in (Received, Sent)]
+    end = msgspec.structs.replace(end, received_check=checks[0], sent_check=checks[1])
     return replace(transcript, lines=(*lines, end))
 
 
@@ -79,9 +77,9 @@ def diverges(transcript: Transcript, case: Case, role: Role) -> bool:
 
 def verdict(transcript: Transcript, case: Case, role: Role) -> str:
     """What notices the change that was made in this transcript."""
-    if diverges(with_fitting_digests(transcript), case, role):
+    if diverges(with_fitting_checks(transcript), case, role):
         return ENGINE
-    return DIGEST if diverges(transcript, case, role) else UNNOTICED
+    return CHECK if diverges(transcript, case, role) else UNNOTICED
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from nautilus_core.transcript.lines import Completed, Failed, Frame, Happened, R
 
 from .case import path_of
 from .cases import CASES
-from .changes import DIGEST, ENGINE, UNNOTICED, changed, diverges, places, recorded, verdict
+from .changes import CHECK, ENGINE, UNNOTICED, changed, diverges, places, recorded, verdict
 
 WHOLE = ("suite-x25519-aes128gcm", "noise-xx", "authentication-responder-refuses")
 STRIDE = 41
@@ -30,7 +30,7 @@ def test_every_byte_of_a_few(name: str, role: Role) -> None:
     assert found.count(ENGINE) > 100
     assert UNNOTICED not in found
     if any(isinstance(line, Completed) for line in transcript.lines):
-        assert found.count(DIGEST) <= 28  # the acceptance, where the application never took the channel
+        assert found.count(CHECK) <= 28  # the acceptance, where the application never took the channel
 
 
 def test_some_bytes_of_all() -> None:
@@ -47,17 +47,17 @@ def test_some_bytes_of_all() -> None:
     assert changes > 4000
 
 
-def test_a_change_that_no_engine_could_see_is_noticed_by_the_digest() -> None:
+def test_a_change_that_no_engine_could_see_is_noticed_by_the_check() -> None:
     """What follows the message that failed is never read."""
     name, role = "invalid-field", INITIATOR.peer
     transcript, case = read([path_of(name, role).read_bytes()]), CASES[name]
     assert any(isinstance(line, Failed) for line in transcript.lines)
     number, line = next((number, line) for number, line in enumerate(transcript.lines) if isinstance(line, Received))
-    assert verdict(changed(transcript, number, len(line.data) - 1), case, role) == DIGEST
+    assert verdict(changed(transcript, number, len(line.data) - 1), case, role) == CHECK
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.secrets])
-def test_without_secrets_the_digests_notice_it_too(name: str) -> None:
+def test_without_secrets_the_checks_notice_it_too(name: str) -> None:
     for role in Role:
         transcript = read([path_of(name, role).read_bytes()])
         for number, place in list(places(transcript))[::STRIDE]:
