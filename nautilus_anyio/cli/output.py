@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -22,16 +21,15 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    Task,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
-from rich.text import Text
 
 from nautilus_core import HandshakeError
 
 from ..stream import SecureStream
-from .tables import amount, printable
+from .tables import printable
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +58,12 @@ class Output:
 
     def result(self, text: str, **fields: Any) -> None:
         """What the command was asked for: `text` for people, `fields` for programs."""
-        print(_encoded(fields) if self.as_json else text, flush=True)
+        print(json.dumps(fields) if self.as_json else text, flush=True)
 
     def picture(self, *parts: RenderableType, **fields: Any) -> None:
         """The same, for people as tables and the like: `parts`, one below the other."""
         if self.as_json:
-            print(_encoded(fields), flush=True)
+            print(json.dumps(fields), flush=True)
             return
         for part in parts:
             self.console.print(part)
@@ -99,7 +97,7 @@ class Output:
 
     def progress(self) -> Progress:
         """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""
-        return self._bar(DownloadColumn(binary_units=True), _Speed(), TimeRemainingColumn())
+        return self._bar(DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
 
     def counter(self) -> Progress:
         """Likewise for so many things to do, one after the other."""
@@ -109,12 +107,7 @@ class Output:
         moving = self._errors.is_terminal and not self._errors.is_dumb_terminal and not os.environ.get("NO_COLOR")
         silent = self.quiet or self.as_json or not moving
         return Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            *columns,
-            console=self._errors,
-            disable=silent,
-            transient=True,  # the result says what there is to keep
+            TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=self._errors, disable=silent
         )
 
     def _say(self, text: str, fields: dict[str, Any]) -> None:
@@ -122,30 +115,7 @@ class Output:
             return
         line = printable(" ".join(text.split()))
         with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
-            print(_encoded(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
-
-
-class _Speed(ProgressColumn):
-    """Bytes in a second, in the units of the other columns."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{amount(round(speed))}/s", style="progress.data.speed")
-
-
-def _encoded(fields: dict[str, Any]) -> str:
-    """One JSON object, valid for every reader: what is no Unicode, as in a file's name, is shown as Python escapes it."""
-    return json.dumps(_unicode(fields))
-
-
-def _unicode(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
-        return {_unicode(key): _unicode(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_unicode(inner) for inner in value]
-    return value
+            print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
 
 
 def interrupted(error: BaseException) -> bool:

@@ -38,11 +38,3 @@ def printable(text: str, most: int | None = None) -> str:
     """A peer's text, or a file's name, so that it cannot steer the terminal: what does not print is shown as Python does."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:most])
     return shown if most is None or len(text) <= most else f"{shown}..."
-
-
-def amount(count: int) -> str:
-    """A number of bytes, for people."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count} bytes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import closing
 from pathlib import Path
@@ -114,28 +113,6 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
         part.publish(force=True)
     assert target.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_a_file_system_without_links_overwrites_nothing_either(
-    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def link(*_: object, **__: object) -> None:
-        if there:
-            target.write_bytes(b"precious")  # it appears at the worst moment
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", link)
-    target = tmp_path / "file"
-    with closing(PartFile(target)) as part:
-        part.append(b"new")
-        if there:
-            with pytest.raises(TransferFailed) as caught:
-                part.publish(force=False)
-            assert caught.value.reason is Reason.EXISTS
-        else:
-            part.publish(force=False)
-    assert target.read_bytes() == (b"precious" if there else b"new")
 
 
 def test_what_stands_there_is_compared_or_refused(tmp_path: Path) -> None:

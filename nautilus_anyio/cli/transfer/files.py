@@ -210,16 +210,10 @@ class PartFile:
             )  # fails where a name is taken, which rename does not
         except FileExistsError as error:
             raise Destination.exists(self._target) from error
-        except OSError:  # a file system without links: the name is taken first, then the part takes its place
-            try:
-                os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            except FileExistsError as error:
+        except OSError as error:  # a file system without links
+            if os.path.lexists(self._target):
                 raise Destination.exists(self._target) from error
-            try:
-                self.path.rename(self._target)
-            except OSError:
-                self._target.unlink()
-                raise
+            self.path.rename(self._target)
         else:
             self.path.unlink()
 

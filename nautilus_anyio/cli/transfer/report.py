@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rich.progress import Progress, TaskID
 
 from ..output import Output
-from ..tables import amount, printable
+from ..tables import printable
+
+_MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +128,11 @@ class Bars:
         if len(self.progress.task_ids) == 1:
             self.progress.stop()
         self.progress.remove_task(task)
+
+
+def amount(count: int) -> str:
+    """A number of bytes, for people."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", _MIB), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} bytes"
