@@ -6,8 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Final, NoReturn
+from typing import Final
 
 from nautilus_core import HandshakeError, LocalProtocolError
 
@@ -35,7 +34,7 @@ examples:
   nautilus inspect host:7000                            what a peer offers, and how it fails
   nautilus profile show                                 what a handshake is made of
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, or it was lost: try again,
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, or a transfer lost it,
 130 interrupted, 141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """
@@ -43,27 +42,15 @@ Each command has a --help of its own, with examples.
 _COMMANDS: Final = (identity, netcat, transfer, profile, inspect, demo, bench, completion)
 
 
-class WrongUsage(ValueError):
-    """What the command line gets wrong."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong on one line, as all errors are said; `--help` has the rest."""
-
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(f"{message}; see {self.prog} --help")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="nautilus",
         description="Mutually authenticated, encrypted byte streams between two nodes.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"nautilus {version('nautilus-handshake')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in _COMMANDS:
         module.add_commands(commands)
     return parser
@@ -71,16 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = make_parser()
-    try:
-        options = parser.parse_args(arguments)
-    except WrongUsage as error:
-        return _report(error, Output(as_json="--json" in arguments))
-    if "run" not in options:
-        parser.print_help(sys.stderr)
-        return EXIT_USAGE
-    options.output = output = Output(as_json=options.json, quiet=options.quiet)
+    options = make_parser().parse_args(arguments)
+    options.output = output = Output(as_json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
     try:
         code: int = options.run(options)
     except BaseException as error:
@@ -99,9 +78,6 @@ def _report(error: BaseException, output: Output) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    if isinstance(error, ChannelFailed) and error.error.retryable:  # a lost connection, wherever it was lost
-        output.error(_words(error), error, EXIT_TRANSPORT)
-        return EXIT_TRANSPORT
     codes: list[tuple[type[BaseException], int]] = [
         (TransportFailed, EXIT_TRANSPORT),
         (HandshakeError, EXIT_HANDSHAKE),

@@ -14,9 +14,9 @@ from typing import Any, Final
 import anyio
 from anyio import EndOfStream, Event
 
-from nautilus_core import HandshakeError, Profile
+from nautilus_core import Profile
 
-from ..errors import ChannelFailed
+from ..errors import ChannelFailed, TransportFailed
 from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
@@ -82,22 +82,15 @@ def _listen(options: argparse.Namespace) -> int:
         return exec_.serve_processes(options)
     if options.forward is not None:
         return tunnel.forward(options)
-    _one_connection(options, "--exec or --forward")
     return run_until_signal(_talk_as_responder, options, profile_from(options), backend=options.backend)
 
 
 def _connect(options: argparse.Namespace) -> int:
     if options.listen is not None:
         return tunnel.enter(options)
-    _one_connection(options, "--listen")
     host, port = options.address
     profile = profile_from(options, name=f"{host}:{port}")
     return run_until_signal(_talk_as_initiator, options, profile, backend=options.backend)
-
-
-def _one_connection(options: argparse.Namespace, many: str) -> None:
-    if options.max_connections is not None:
-        raise ValueError(f"--max-connections goes with {many}: without it there is one connection")
 
 
 async def _talk_as_initiator(options: argparse.Namespace, profile: Profile) -> int:
@@ -160,9 +153,7 @@ class _Terminal:
             await self._said_all.wait()
             tasks.cancel_scope.cancel()
         if not self._said_all.is_set() and not somebody_types():
-            raise ChannelFailed(
-                HandshakeError("the peer has closed the connection before our input ended", step="channel")
-            )
+            raise ChannelFailed(TransportFailed("the peer has closed the connection before our input ended"))
 
 
 class _StandardInput:

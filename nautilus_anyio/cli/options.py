@@ -51,19 +51,14 @@ def add_group(commands: Any, name: str, what: str, examples: str) -> Any:
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return parser.add_subparsers(title="commands", required=True, dest="command", metavar="COMMAND")
-
-
-_LAST_PORT: Final = 65_535
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
 def address(text: str) -> tuple[str, int]:
     """`HOST:PORT`, `[IPv6]:PORT`, or `PORT` alone on the loopback address."""
     host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdecimal():
+    if not port.isdecimal() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is no address: expected HOST:PORT or PORT")
-    if int(port) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: a port is a number up to {_LAST_PORT}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:  # where it ends and the port begins cannot be seen
@@ -125,7 +120,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 
 def profile_from(options: argparse.Namespace, *, name: str | None = None, protocols: tuple[str, ...] = ()) -> Profile:
-    """The profile that the options describe; `ValueError` for what they get wrong, or name twice.
+    """The profile that the options describe; `ValueError` for what they get wrong.
 
     Args:
         options: of a parser that went through `add_profile`.
@@ -143,8 +138,6 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
 
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
     if options.anonymous:
-        if options.identity is not None:
-            raise ValueError("--anonymous does not go with --identity: say who we are, or do not")
         return ANONYMOUS
     path = options.identity
     if path is None:
@@ -210,10 +203,10 @@ _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust
-    kind, colon, argument = policy.partition(":")
+    kind, _, argument = policy.partition(":")
     if kind == "pinned" and argument:
         return trust.pinned(*argument.split(","))
-    if kind == "known-peers" and bool(argument) == bool(colon):
+    if kind == "known-peers":
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
         return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)

@@ -120,7 +120,7 @@ def test_a_listener_that_is_killed_leaves_no_clean_end(tmp_path: Path) -> None:
     listener.kill()
     listener.communicate()
     _, complaint = connected.communicate(timeout=30)
-    assert connected.returncode == 4
+    assert connected.returncode == 3
     assert b"Traceback" not in complaint
     assert complaint.count(b"\n") == 1
 
@@ -208,7 +208,7 @@ def test_a_first_contact_is_asked_about_on_the_terminal_and_ctrl_c_ends_it(answe
         connecting.communicate(timeout=20)
         assert connecting.returncode == (130 if accepted else 3)
         os.kill(process, signal.SIGINT)
-        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) in (130, 4)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) in (130, 3)
     finally:
         os.close(terminal)
 
@@ -222,7 +222,7 @@ def test_ctrl_c_and_a_dead_peer_end_it_while_standard_input_stays_open() -> None
     assert b"connected" in connected.stderr.readline()
     connected.send_signal(signal.SIGINT)
     assert connected.wait(timeout=20) == 130
-    assert listener.wait(timeout=20) == 4
+    assert listener.wait(timeout=20) == 3
     connected.communicate()
     listener.communicate()
 

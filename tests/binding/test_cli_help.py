@@ -144,5 +144,6 @@ def test_bash_completes(tmp_path: Path) -> None:
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", "fish"]) == 2
+    with pytest.raises(SystemExit):
+        main(["completion", "fish"])
     assert "bash" in capsys.readouterr().err

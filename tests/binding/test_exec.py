@@ -155,7 +155,7 @@ def test_when_the_peer_or_the_listener_goes_all_processes_go(backend: str, who: 
             else:
                 assert listener.end() == 130
                 assert not any(map(alive, processes))
-                assert peer.wait(PATIENCE) == 4
+                assert peer.wait(PATIENCE) == 3
             if peer.stdin is not None:
                 peer.stdin.close()
 

@@ -26,7 +26,6 @@ from nautilus_anyio.cli.transfer.messages import (
     Ready,
     Reason,
     Received,
-    Side,
     Start,
     Stopped,
     TransferFailed,
@@ -228,7 +227,7 @@ async def test_a_disk_that_fills_up_stops_both_and_what_came_is_kept(tmp_path: P
 
 async def offer(wire: Wire, name: str, size: int, prefix: bytes = EMPTY) -> None:
     """A sender's part until the start."""
-    await wire.meet(Side.SENDER)
+    await wire.expect(Ready)
     await wire.send(Offer(name, size, False))
     await wire.expect(Have)
     await wire.send(Prefix(prefix))
@@ -326,7 +325,7 @@ async def test_a_sender_that_listens_late_still_hears_why(inbox: Path) -> None:
     heard: list[str] = []
 
     async def script(wire: Wire) -> None:
-        await wire.meet(Side.SENDER)
+        await wire.expect(Ready)
         await wire.send(Offer("../file", 16 * MIB, False))
         await send_data(wire, bytes(16 * MIB))
         with pytest.raises(PeerStopped) as caught:
@@ -357,7 +356,7 @@ def answers(*messages: Message) -> Script:
     """A receiver that answers so, one message for each of the sender's."""
 
     async def script(wire: Wire) -> None:
-        await wire.meet(Side.RECEIVER)
+        await wire.send(Ready())
         for message in messages:
             await wire.receive("anything")
             await wire.send(message)
@@ -390,21 +389,14 @@ async def test_two_of_the_same_kind_find_out(tmp_path: Path, inbox: Path) -> Non
     make(tmp_path / "file", 10)
 
     async def another_receiver(wire: Wire) -> None:
-        await wire.send(Ready(Side.RECEIVER))
+        await wire.send(Ready())
 
-    complaint = str(await receiver_against(another_receiver, inbox))
-    assert "the other end receives too: run `nautilus send FILE` at one of them" in complaint
+    assert "expected 'offer'; got 'ready'" in str(await receiver_against(another_receiver, inbox))
 
     async def another_sender(wire: Wire) -> None:
-        await wire.send(Ready(Side.SENDER))
-
-    complaint = str(await sender_against(another_sender, tmp_path / "file"))
-    assert "the other end sends too: run `nautilus receive` at one of them" in complaint
-
-    async def forward(wire: Wire) -> None:
         await wire.send(Offer("x", 1, False))
 
-    assert "expected 'ready'; got 'offer'" in str(await sender_against(forward, tmp_path / "file"))
+    assert "expected 'ready'; got 'offer'" in str(await sender_against(another_sender, tmp_path / "file"))
 
 
 @pytest.mark.parametrize("change", ["grown", "shrunk", "rewritten"])
@@ -414,7 +406,7 @@ async def test_a_file_that_changes_while_it_is_sent_is_noticed_on_both_ends(tmp_
     heard: list[str] = []
 
     async def script(wire: Wire) -> None:
-        await wire.meet(Side.RECEIVER)
+        await wire.send(Ready())
         await wire.expect(Offer)
         await wire.send(Have(0))
         await wire.expect(Prefix)

@@ -22,7 +22,6 @@ from nautilus_anyio.cli.transfer.messages import (
     Ready,
     Reason,
     Received,
-    Side,
     Start,
     Stopped,
     data_header,
@@ -31,9 +30,8 @@ from nautilus_anyio.cli.transfer.messages import (
 from nautilus_core import InvalidMessage
 
 DIGEST = bytes(range(32))
-READY = frame(Ready(Side.SENDER))
 MESSAGES: list[Message] = [
-    *(Ready(side) for side in Side),
+    Ready(),
     Offer("file", 2**63 - 1, True),
     Have(0),
     Prefix(DIGEST),
@@ -123,7 +121,7 @@ def test_a_message_of_wrong_values_is_refused(tag: str, fields: list[object]) ->
         (b"\x02\x00\x00\x00", "wrong length"),
         (b"\x02\x10\x00\x01", "wrong length; expected 1 to 1,048,576 bytes"),
         (b"\x01\x00\x00\x01\x90", "cannot be read"),
-        (READY[:3] + bytes((READY[3] + 1,)) + READY[4:] + b"\xc0", "cannot be read"),
+        (frame(Ready())[:3] + b"\x08" + frame(Ready())[4:] + b"\xc0", "cannot be read"),
     ],
 )
 def test_a_bad_frame_is_named_before_its_body_is_awaited_and_ends_it(wire: bytes, complaint: str) -> None:
@@ -132,7 +130,7 @@ def test_a_bad_frame_is_named_before_its_body_is_awaited_and_ends_it(wire: bytes
     for _ in range(2):
         with pytest.raises(InvalidMessage, match=complaint):
             parser.next_frame()
-        parser.receive_data(READY)
+        parser.receive_data(frame(Ready()))
 
 
 def test_every_reason_has_words() -> None:

@@ -86,17 +86,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     """The base of the messages: a MessagePack array that begins with the message's name."""
 
 
-class Side(StrEnum):
-    """What an end of a transfer does."""
-
-    SENDER = "sender"
-    RECEIVER = "receiver"
-
-
 class Ready(Message, frozen=True, tag="ready"):
-    """Both, once, first: what this end does."""
-
-    side: Side
+    """Receiver, once: it is one, and waits for offers."""
 
 
 class Offer(Message, frozen=True, tag="offer"):

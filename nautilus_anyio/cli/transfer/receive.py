@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Destination, PartFile, check_room, hash_prefix
-from .messages import Done, Have, Offer, PeerStopped, Prefix, Reason, Received, Side, Start, TransferFailed, malformed
+from .messages import Done, Have, Offer, PeerStopped, Prefix, Ready, Reason, Received, Start, TransferFailed, malformed
 from .report import Outcome, Reporter
 from .wire import Wire, shown, together
 
@@ -46,7 +46,7 @@ class Receiver:
             InvalidMessage: the peer does not keep to the protocol.
             ChannelFailed: the connection broke.
         """
-        await self._wire.meet(Side.RECEIVER)
+        await self._wire.send(Ready())
         more = True
         while more:
             offer = await self._wire.expect(Offer)

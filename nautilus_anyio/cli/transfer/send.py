@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Source, hash_prefix
-from .messages import MAX_DATA, Done, Have, Offer, Prefix, Received, Side, Start, Stopped, TransferFailed, malformed
+from .messages import MAX_DATA, Done, Have, Offer, Prefix, Ready, Received, Start, Stopped, TransferFailed, malformed
 from .report import Outcome, Reporter
 from .wire import Wire, together
 
@@ -45,7 +45,7 @@ class Sender:
             InvalidMessage: the peer does not keep to the protocol.
             ChannelFailed: the connection broke.
         """
-        await self._wire.meet(Side.SENDER)
+        await self._wire.expect(Ready)
         for number, path in enumerate(self._paths, 1):
             with closing(Source(path)) as source:
                 await _File(self._wire, source, self._reporter).send(more=number < len(self._paths))

@@ -14,13 +14,12 @@ from anyio.abc import SocketAttribute
 from nautilus_core import HandshakeError
 
 from ...stream import SecureStream
-from .messages import AnyMessage, Incoming, Message, Parser, PeerStopped, Ready, Reason, Side, Stopped, frame, malformed
+from .messages import AnyMessage, Incoming, Message, Parser, PeerStopped, Reason, Stopped, frame, malformed
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
 
 _STOP_SECONDS: Final = 5.0
-_DOING: Final = {Side.SENDER: ("sends", "receive"), Side.RECEIVER: ("receives", "send FILE")}
 _DEAD_AFTER: Final = 60
 """Seconds after which a peer whose machine answers nothing counts as gone."""
 
@@ -40,17 +39,6 @@ class Wire:
     async def send(self, message: Message) -> None:
         """Send a message."""
         await self._stream.send(frame(message))
-
-    async def meet(self, side: Side) -> None:
-        """Say what this end does, and hear what the other does.
-
-        Raises:
-            InvalidMessage: both do the same: says what to run instead.
-        """
-        await self.send(Ready(side))
-        if (await self.expect(Ready)).side is side:
-            doing, instead = _DOING[side]
-            raise malformed(f"the other end {doing} too: run `nautilus {instead}` at one of them")
 
     async def send_frame(self, data: bytes | bytearray) -> None:
         """Send a frame that is made already."""
