@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Source, hash_prefix
-from .messages import MAX_DATA, Done, Have, Offer, Prefix, Ready, Received, Start, Stopped, TransferFailed, malformed
+from .messages import MAX_DATA, Done, Have, Offer, Prefix, Received, Sending, Start, Stopped, TransferFailed, malformed
 from .report import Outcome, Reporter
 from .wire import Wire, together
 
@@ -43,9 +43,10 @@ class Sender:
             TransferFailed: a file changed or cannot be read.
             PeerStopped: the receiver does not want a file, or cannot store it.
             InvalidMessage: the peer does not keep to the protocol.
+            SameRole: the peer sends, too.
             ChannelFailed: the connection broke.
         """
-        await self._wire.expect(Ready)
+        await self._wire.introduce(Sending())
         for number, path in enumerate(self._paths, 1):
             with closing(Source(path)) as source:
                 await _File(self._wire, source, self._reporter).send(more=number < len(self._paths))
