@@ -61,7 +61,8 @@ class ShowVersion(argparse.Action):
             version = metadata.version(_PACKAGE)
         except metadata.PackageNotFoundError:  # it runs from a folder of sources
             version = "of unknown version: it is not installed"
-        parser.exit(message=f"nautilus {version}\n")
+        print(f"nautilus {version}")
+        parser.exit()
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
