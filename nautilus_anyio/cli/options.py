@@ -209,6 +209,9 @@ def passphrase_typed(prompt: str) -> bytes:
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(prompt).encode()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)  # behind the prompt
+            raise
         except getpass.GetPassWarning as error:
             raise ValueError("there is no terminal to ask for the passphrase on: say --passphrase-file FILE") from error
 
@@ -219,8 +222,10 @@ def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
     try:
         return load_identity(path, passphrase)
     except ValueError as error:
-        if passphrase is not None or "encrypted" not in str(error) or not somebody_types():
+        if passphrase is not None or "encrypted" not in str(error):
             raise
+        if not somebody_types():
+            raise ValueError(f"{error}: say --passphrase-file FILE") from error
     return load_identity(path, passphrase_typed(f"Passphrase of {path}: "))
 
 

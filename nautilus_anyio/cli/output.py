@@ -11,7 +11,8 @@ import argparse
 import json
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from rich.console import Console, RenderableType
@@ -59,15 +60,17 @@ class Output:
 
     def result(self, text: str, **fields: Any) -> None:
         """What the command was asked for: `text` for people, `fields` for programs."""
-        print(json_line(fields) if self.as_json else text, flush=True)
+        with _named():
+            print(json_line(fields) if self.as_json else text, flush=True)
 
     def picture(self, *parts: RenderableType, **fields: Any) -> None:
         """The same, for people as tables and the like: `parts`, one below the other."""
-        if self.as_json:
-            print(json_line(fields), flush=True)
-            return
-        for part in parts:
-            self.console.print(part)
+        with _named():
+            if self.as_json:
+                print(json_line(fields), flush=True)
+                return
+            for part in parts:
+                self.console.print(part)
 
     def note(self, text: str, **fields: Any) -> None:
         """What happens meanwhile, on standard error."""
@@ -116,6 +119,17 @@ class Output:
         line = printable(" ".join(text.split()))
         with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
             print(json_line(fields) if self.as_json else f"{command}: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Say that it is standard output that takes no more, as when its disk is full."""
+    try:
+        yield
+    except BrokenPipeError:  # which ends a command without a word
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 class _Throughput(ProgressColumn):

@@ -236,6 +236,19 @@ def test_a_receiver_whose_notes_nobody_reads_goes_on(tmp_path: Path, inbox: Path
     assert (inbox / "file").read_text() == "hello"
 
 
+def test_who_transfers_no_files_is_named_and_what_would(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    port = free_port()
+    listener = start(tmp_path, "listen", port, "--trust", "anyone")
+    wait_for(listener, "listening")
+    code, out, err = end(start(tmp_path, "send", "file", port, "--trust", "anyone"))
+    listener.kill()
+    listener.communicate()
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert f"who listens at 127.0.0.1 port {port} transfers no files" in err
+    assert "`nautilus receive`" in err
+
+
 def test_a_receiver_that_is_not_trusted_gets_nothing(tmp_path: Path, inbox: Path) -> None:
     (tmp_path / "file").write_text("secret")
     receiver, port = receive(tmp_path, "--trust", "anyone")

@@ -55,6 +55,17 @@ def test_a_terminal_that_knows_no_arrows_gets_no_traceback() -> None:
     assert b"hello" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [["profile", "show"], ["completion", "bash"], ["profile", "show", "--json"]])
+def test_a_standard_output_that_takes_no_more_is_named(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*NAUTILUS, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "standard output: No space left on device" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("count", "words"),
     [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3,072.0 GiB")],

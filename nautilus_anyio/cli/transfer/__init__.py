@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from nautilus_core import HandshakeError, Profile
+from nautilus_core import AlertCode, HandshakeError, PeerAborted, Profile
 
 from ...errors import ChannelFailed, TransportFailed
 from ...stream import SecureStream
@@ -165,6 +165,12 @@ def _run(
         if interrupted(error):
             where = reporter.where() if reporter.name or dials else "while listening"
             options.output.note(f"interrupted {where}; {_AGAIN}")
+        elif dials and isinstance(error, PeerAborted) and error.code == AlertCode.NO_APPLICATION_PROTOCOL:
+            raise PeerAborted(
+                f"who listens at {host} port {port} transfers no files, or not with these --protocol ids",
+                code=error.code,
+                hint="it takes `nautilus receive`, or `nautilus send --listen`, there",
+            ) from error
         raise
 
 

@@ -14,7 +14,20 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Source, hash_prefix
-from .messages import MAX_DATA, Done, Have, Offer, Prefix, Received, Sending, Start, Stopped, TransferFailed, malformed
+from .messages import (
+    HEADER_LENGTH,
+    MAX_DATA,
+    Done,
+    Have,
+    Offer,
+    Prefix,
+    Received,
+    Sending,
+    Start,
+    Stopped,
+    TransferFailed,
+    malformed,
+)
 from .report import Outcome, Reporter
 from .wire import Wire, together
 
@@ -119,7 +132,7 @@ class _File:
         with take:
             async for piece in take:
                 await self._wire.send_frame(piece)
-                self._reporter.advance(len(piece))
+                self._reporter.advance(len(piece) - HEADER_LENGTH)
         if self._failure is not None:
             with suppress(ChannelFailed):
                 await self._wire.send(Stopped(self._failure.reason))
