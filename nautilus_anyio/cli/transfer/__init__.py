@@ -98,7 +98,7 @@ def _send(options: argparse.Namespace) -> int:
     instead = _instead("receive", options.address, dials=not options.listen)
 
     async def run(profile: Profile) -> None:
-        stream = await (first_peer if options.listen else dial)(options, profile)
+        stream = await (first_peer if options.listen else _call)(options, profile)
         await _session(stream, reporter, lambda wire: Sender(wire, options.files, reporter).run(), instead)
 
     return _run(options, run, reporter, dials=not options.listen)
@@ -125,7 +125,7 @@ def _receive(options: argparse.Namespace) -> int:
         if options.keep:
             await each_peer(options, profile, serve_one_of_many)
         else:
-            await serve(await (dial if options.connect else first_peer)(options, profile))
+            await serve(await (_call if options.connect else first_peer)(options, profile))
 
     return _run(options, run, reporter, dials=options.connect)
 
@@ -165,13 +165,22 @@ def _run(
         if interrupted(error):
             where = reporter.where() if reporter.name or dials else "while listening"
             options.output.note(f"interrupted {where}; {_AGAIN}")
-        elif dials and isinstance(error, PeerAborted) and error.code == AlertCode.NO_APPLICATION_PROTOCOL:
-            raise PeerAborted(
-                f"who listens at {host} port {port} transfers no files, or not with these --protocol ids",
-                code=error.code,
-                hint="it takes `nautilus receive`, or `nautilus send --listen`, there",
-            ) from error
         raise
+
+
+async def _call(options: argparse.Namespace, profile: Profile) -> SecureStream:
+    """Dial; what answers and transfers no files is told so in words that help."""
+    try:
+        return await dial(options, profile)
+    except PeerAborted as error:
+        if error.code != AlertCode.NO_APPLICATION_PROTOCOL:
+            raise
+        host, port = options.address
+        raise PeerAborted(
+            f"who listens at {host} port {port} transfers no files, or not with these --protocol ids",
+            code=error.code,
+            hint="it takes `nautilus receive`, or `nautilus send --listen`, there",
+        ) from error
 
 
 async def _session(
