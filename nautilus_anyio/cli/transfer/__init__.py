@@ -75,7 +75,7 @@ def add_commands(commands: Any) -> None:
         "--max-size",
         type=_size,
         metavar="SIZE",
-        help="take no file over it, as 500M or 10G (default: what the disk holds)",
+        help="take no file over it, as 500M or 10G, MiB and GiB (default: what the disk holds)",
     )
     parser.add_argument("--keep", action="store_true", help="go on listening after the first sender, until Ctrl-C")
     add_profile(parser)
