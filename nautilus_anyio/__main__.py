@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 
 
 def main() -> int:
@@ -12,6 +13,9 @@ def main() -> int:
     try:
         from .cli import main as command  # noqa: PLC0415  # the command's dependencies are an extra
 
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal that knows no arrow gets its number, not a traceback
+                stream.reconfigure(errors="backslashreplace")
         code = command()
     except ModuleNotFoundError as error:
         if error.name not in ("rich", "shtab"):

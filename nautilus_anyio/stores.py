@@ -214,16 +214,18 @@ def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:
     """The private key in `path`.
 
     Raises:
-        StoreError: others can read the file.
+        StoreError: others can read the key.
         ValueError: this is no private key of a scheme here, or the passphrase is wrong, missing or too many.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
-            raise StoreError(f"{path}: others can read this private key: chmod 600 {path}, and consider a new key")
         data = file.read(_MAX_BYTES)
     try:
-        return Identity.from_pem(data, passphrase)
+        identity = Identity.from_pem(data, passphrase)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    # only of a key is it wrong that others can read it: of /etc/passwd it is right
+    if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        raise StoreError(f"{path}: others can read this private key: chmod 600 {path}, and consider a new key")
+    return identity

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from nautilus_core import HandshakeError, LocalProtocolError
+from nautilus_core import HandshakeError, LocalProtocolError, PeerAborted
 
 from ..errors import ChannelFailed, TransportFailed
 from . import bench, completion, demo, identity, inspect, netcat, profile, transfer
+from .options import check_combinations
 from .output import Output, interrupted
+from .usage import Parser, ShowVersion, UsageError, wants_json
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -34,8 +36,8 @@ examples:
   nautilus inspect host:7000                            what a peer offers, and how it fails
   nautilus profile show                                 what a handshake is made of
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 handshake or channel failed, 4 no connection, or a transfer lost it,
-130 interrupted, 141 nobody reads the standard output any more
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 the handshake failed or the peer broke off, 4 no connection, or it was lost:
+trying again may help, 130 interrupted, 141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """
 
@@ -44,13 +46,15 @@ _COMMANDS: Final = (identity, netcat, transfer, profile, inspect, demo, bench, c
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nautilus",
         description="Mutually authenticated, encrypted byte streams between two nodes.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=ShowVersion, help="show the version and end")
+    parser.ask_for_command()
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in _COMMANDS:
         module.add_commands(commands)
     return parser
@@ -58,9 +62,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = make_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = make_parser().parse_args(words)
+    except UsageError as error:
+        Output(as_json=wants_json(words)).error(str(error), error, EXIT_USAGE, command=error.command)
+        return EXIT_USAGE
+    except SystemExit as ended:  # after --help or --version
+        return int(ended.code or 0)
     options.output = output = Output(as_json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
     try:
+        check_combinations(options)
         code: int = options.run(options)
     except BaseException as error:
         return _report(error, output)
@@ -79,18 +91,25 @@ def _report(error: BaseException, output: Output) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     codes: list[tuple[type[BaseException], int]] = [
-        (TransportFailed, EXIT_TRANSPORT),
         (HandshakeError, EXIT_HANDSHAKE),
         (ChannelFailed, EXIT_HANDSHAKE),
         (LocalProtocolError, EXIT_FAILURE),
         (ValueError, EXIT_USAGE),
         (OSError, EXIT_FAILURE),
     ]
-    for kind, code in codes:
-        if isinstance(error, kind):
-            output.error(_words(error), error, code)
-            return code
-    raise error
+    code = next((code for kind, code in codes if isinstance(error, kind)), None)
+    if code is None:
+        raise error
+    code = EXIT_TRANSPORT if _lost(error) else code
+    output.error(_words(error), error, code)
+    return code
+
+
+def _lost(error: BaseException) -> bool:
+    """Whether there was no connection, or it broke or ended in the middle: nobody has refused anything."""
+    if isinstance(error, ChannelFailed):
+        return error.error.retryable
+    return isinstance(error, TransportFailed) or (isinstance(error, PeerAborted) and error.code is None)
 
 
 def _words(error: BaseException) -> str:

@@ -36,10 +36,11 @@ from nautilus_core import (
     trust,
 )
 
-from .options import add_command
+from .options import add_command, seconds
 from .tables import columns_table, facts_table
 
 _BATCH: Final = 0.003
+_LONGEST: Final = 3600
 _RECORDS: Final = (64, 1024, 16_384)
 _CHANNELS: Final = (
     ("AES-256-GCM", "X25519_AES256GCM_SHA384"),
@@ -56,7 +57,7 @@ _EXAMPLES: Final = """\
 def add_commands(commands: Any) -> None:
     """Register the command."""
     parser = add_command(commands, "bench", "measure what this machine does", _EXAMPLES, run)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for all of it, about (default: 5)")
+    parser.add_argument("--seconds", type=seconds, default=5.0, help="for all of it, about (default: 5)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class Measured:
 
 def run(options: argparse.Namespace) -> int:
     """Measure everything and show the table."""
-    if not 0 < options.seconds <= 3600:
-        raise ValueError("--seconds is more than 0 and at most 3600")
+    if options.seconds > _LONGEST:
+        raise ValueError(f"--seconds is at most {_LONGEST:,}")
     cases = [*_primitives(), *_handshakes(), *_channels()]
     start = time.perf_counter()
     with options.output.counter() as progress:

@@ -32,7 +32,7 @@ _EXAMPLES: Final = """\
   nautilus demo
   nautilus demo --json                            one object instead of the drawing
   nautilus demo --size 1 --record transcripts --record-secrets    both sides, to look at and to replay
-  nautilus demo --size 1024 --backend trio --suite X25519_CHACHA20POLY1305_SHA256"""
+  nautilus demo --size 1024 --suite X25519_CHACHA20POLY1305_SHA256"""
 
 
 def add_commands(commands: Any) -> None:

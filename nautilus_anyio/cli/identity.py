@@ -47,15 +47,26 @@ def keygen(options: argparse.Namespace) -> int:
     if options.passphrase_file is not None:
         passphrase = passphrase_in(options.passphrase_file)
     elif options.passphrase:
-        passphrase = passphrase_typed("Passphrase: ")
-        if passphrase_typed("Again: ") != passphrase:
-            raise ValueError("the two passphrases differ")
+        passphrase = _passphrase_for(options)
     if passphrase == b"":
         raise ValueError("the passphrase is empty")
     identity = Identity.generate(options.scheme)
     save_identity(options.file, identity, passphrase)
     describe(options.output, identity.public)
     return 0
+
+
+def _passphrase_for(options: argparse.Namespace) -> bytes:
+    """Typed twice, at the terminal."""
+    try:
+        passphrase = passphrase_typed("Passphrase: ")
+        again = passphrase_typed("Again: ")
+    except KeyboardInterrupt:
+        options.output.note("interrupted; no key was made")
+        raise
+    if again != passphrase:
+        raise ValueError("the two passphrases differ")
+    return passphrase
 
 
 def show(options: argparse.Namespace) -> int:

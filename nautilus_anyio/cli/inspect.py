@@ -25,7 +25,7 @@ from nautilus_core import (
 )
 
 from ..errors import TransportFailed
-from .options import add_backend, add_command, address
+from .options import add_backend, add_command, peer_address, seconds
 from .output import Output
 from .probe import OUR_FIRST_BYTES, Prober, Seen, http_greeting, speaks_ours, tls_greeting
 from .report import OTHER_VERSION, OURS, Alert, Key, Report, picture
@@ -39,20 +39,22 @@ _ALL_SUITES: Final = (*DEFAULT_SUITES, *(suite for suite in SUITES if suite not 
 _EXAMPLES: Final = """\
   nautilus inspect host:7000
   nautilus inspect host:7000 --protocol acme/1 --protocol acme/2   which of these does it speak?
-  nautilus inspect host:7000 --json                                for a script"""
+  nautilus inspect host:7000 --json                                for a script
+
+The exit code is 0 where it speaks nautilus/1, 3 where it does not, 4 where nobody answers."""
 
 
 def add_commands(commands: Any) -> None:
     """Register the command."""
     what = "see what a peer offers and how it fails, without trusting it or saying who we are"
     parser = add_command(commands, "inspect", what, _EXAMPLES, run)
-    parser.add_argument("address", type=address, metavar="HOST:PORT")
+    parser.add_argument("address", type=peer_address, metavar="HOST:PORT")
     parser.add_argument(
         "--protocol", action="append", default=[], metavar="ID", help="application protocol id to try; repeatable"
     )
-    parser.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS", help="for everything (default: 20)")
+    parser.add_argument("--timeout", type=seconds, default=20.0, metavar="SECONDS", help="for everything (default: 20)")
     parser.add_argument(
-        "--patience", type=float, default=3.0, metavar="SECONDS", help="for one connection's answer (default: 3)"
+        "--patience", type=seconds, default=3.0, metavar="SECONDS", help="for one connection's answer (default: 3)"
     )
     add_backend(parser)
 
@@ -60,8 +62,6 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Inspect; the exit code is 0 where nautilus/1 is spoken."""
     host, port = options.address
-    if not (options.timeout > 0 and options.patience > 0):
-        raise ValueError("--timeout and --patience are more than 0 seconds")
     profiles.nautilus(identity=ANONYMOUS, trust=trust.anyone(), protocols=options.protocol)  # for its ValueError
     examine = partial(inspect, timeout=options.timeout, patience=options.patience, output=options.output)
     report = anyio.run(examine, host, port, tuple(options.protocol), backend=options.backend)

@@ -7,6 +7,7 @@ import getpass
 import importlib.util
 import io
 import os
+import re
 import select
 import sys
 import termios
@@ -24,6 +25,7 @@ from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profil
 
 from ..stores import KnownPeersFile, load_identity, save_identity
 from .output import Output, add_output
+from .usage import Parser
 
 
 def add_command(
@@ -44,21 +46,26 @@ def add_command(
 
 def add_group(commands: Any, name: str, what: str, examples: str) -> Any:
     """Register a command that has commands of its own; returns where they are registered."""
-    parser = commands.add_parser(
+    parser: Parser = commands.add_parser(
         name,
         help=what,
         description=f"{what[0].upper()}{what[1:]}.",
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.ask_for_command()
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
 
 
 def address(text: str) -> tuple[str, int]:
     """`HOST:PORT`, `[IPv6]:PORT`, or `PORT` alone on the loopback address."""
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65_535:
+    if not re.fullmatch("[0-9]+", port):
         raise argparse.ArgumentTypeError(f"{text!r} is no address: expected HOST:PORT or PORT")
+    if len(port.lstrip("0")) > 5 or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address: a port is 1 to 65535, or 0 for who listens at any that is free"
+        )
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:  # where it ends and the port begins cannot be seen
@@ -66,6 +73,14 @@ def address(text: str) -> tuple[str, int]:
             f"{text!r} is no address: an IPv6 address stands in brackets, as in [::1]:7000"
         )
     return host or "127.0.0.1", int(port)
+
+
+def peer_address(text: str) -> tuple[str, int]:
+    """An `address` where somebody else listens: its port is known."""
+    host, port = address(text)
+    if port == 0:
+        raise argparse.ArgumentTypeError("nobody listens on port 0: expected the port of the other end, 1 to 65535")
+    return host, port
 
 
 def seconds(text: str) -> float:
@@ -81,8 +96,19 @@ def seconds(text: str) -> float:
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """`--backend asyncio|trio`."""
-    backends = ["asyncio", "trio"] if importlib.util.find_spec("trio") else ["asyncio"]
-    parser.add_argument("--backend", choices=backends, default="asyncio", help="which event loop (default: asyncio)")
+    parser.add_argument(
+        "--backend",
+        type=_backend,
+        choices=["asyncio", "trio"],
+        default="asyncio",
+        help="which event loop (default: asyncio); trio, where it is installed",
+    )
+
+
+def _backend(text: str) -> str:
+    if text == "trio" and importlib.util.find_spec("trio") is None:
+        raise argparse.ArgumentTypeError("trio is not installed: pip install trio")
+    return text
 
 
 def add_passphrase(parser: argparse.ArgumentParser) -> None:
@@ -92,13 +118,14 @@ def add_passphrase(parser: argparse.ArgumentParser) -> None:
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """The options that make a profile."""
-    parser.add_argument(
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
         "--identity",
         type=Path,
         metavar="FILE",
         help="private key of `nautilus keygen` (default: identity.pem in ~/.config/nautilus, made at first use)",
     )
-    parser.add_argument("--anonymous", action="store_true", help="do not say who we are")
+    who.add_argument("--anonymous", action="store_true", help="do not say who we are")
     add_passphrase(parser)
     parser.add_argument(
         "--trust",
@@ -117,6 +144,16 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for the handshake (default: 30)"
     )
+
+
+def check_combinations(options: argparse.Namespace) -> None:
+    """Refuse an option that would change nothing, because it goes only with others; `ValueError`."""
+    many = ("exec", "forward", "listen")
+    if getattr(options, "max_connections", None) is not None and all(
+        getattr(options, name, None) is None for name in many
+    ):
+        with_ = " or ".join(f"--{name}" for name in many if hasattr(options, name))
+        raise ValueError(f"--max-connections goes with {with_}: without it there is one connection")
 
 
 def profile_from(options: argparse.Namespace, *, name: str | None = None, protocols: tuple[str, ...] = ()) -> Profile:
@@ -172,6 +209,9 @@ def passphrase_typed(prompt: str) -> bytes:
         warnings.simplefilter("error", getpass.GetPassWarning)
         try:
             return getpass.getpass(prompt).encode()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)  # behind the prompt
+            raise
         except getpass.GetPassWarning as error:
             raise ValueError("there is no terminal to ask for the passphrase on: say --passphrase-file FILE") from error
 
@@ -182,8 +222,10 @@ def identity_from(path: Path, passphrase_file: Path | None) -> Identity:
     try:
         return load_identity(path, passphrase)
     except ValueError as error:
-        if passphrase is not None or "encrypted" not in str(error) or not somebody_types():
+        if passphrase is not None or "encrypted" not in str(error):
             raise
+        if not somebody_types():
+            raise ValueError(f"{error}: say --passphrase-file FILE") from error
     return load_identity(path, passphrase_typed(f"Passphrase of {path}: "))
 
 
@@ -203,7 +245,10 @@ _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust
-    kind, _, argument = policy.partition(":")
+    kind, colon, argument = policy.partition(":")
+    if colon and not argument and kind in ("pinned", "known-peers"):
+        what = "key: say pinned:KEY" if kind == "pinned" else "file: say known-peers:FILE, or known-peers for your own"
+        raise ValueError(f"--trust {policy} names no {what}")
     if kind == "pinned" and argument:
         return trust.pinned(*argument.split(","))
     if kind == "known-peers":

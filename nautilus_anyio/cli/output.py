@@ -2,7 +2,7 @@
 
 With `--json` each result is one JSON object on a line, and so are notes and the error, on standard error; with `--quiet`
 there are no notes and no progress. Colours and bars are for terminals; with NO_COLOR, or TERM=dumb, there are neither: not
-one escape sequence.
+one escape sequence. A bar is gone once it is over: the result says all that it showed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import argparse
 import json
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from rich.console import Console, RenderableType
@@ -21,15 +22,16 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
 from nautilus_core import HandshakeError
 
 from ..stream import SecureStream
-from .tables import printable
+from .tables import amount, printable, utf8
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -58,29 +60,31 @@ class Output:
 
     def result(self, text: str, **fields: Any) -> None:
         """What the command was asked for: `text` for people, `fields` for programs."""
-        print(json.dumps(fields) if self.as_json else text, flush=True)
+        with _named():
+            print(json_line(fields) if self.as_json else text, flush=True)
 
     def picture(self, *parts: RenderableType, **fields: Any) -> None:
         """The same, for people as tables and the like: `parts`, one below the other."""
-        if self.as_json:
-            print(json.dumps(fields), flush=True)
-            return
-        for part in parts:
-            self.console.print(part)
+        with _named():
+            if self.as_json:
+                print(json_line(fields), flush=True)
+                return
+            for part in parts:
+                self.console.print(part)
 
     def note(self, text: str, **fields: Any) -> None:
         """What happens meanwhile, on standard error."""
         if not self.quiet:
             self._say(text, {"note": text, **fields})
 
-    def error(self, text: str, error: BaseException, code: int) -> None:
-        """Why the command ends, on one line."""
+    def error(self, text: str, error: BaseException, code: int, command: str = "nautilus") -> None:
+        """Why the command ends, on one line; `command` is what was typed wrong."""
         fields: dict[str, Any] = {"error": text, "kind": type(error).__name__, "exit_code": code}
         cause = getattr(error, "error", error)
         if isinstance(cause, HandshakeError):
             fields |= {"kind": type(cause).__name__, "step": cause.step, "hint": cause.hint}
             fields |= {"retryable": cause.retryable}
-        self._say(text, fields)
+        self._say(text, fields, command)
 
     def connected(self, stream: SecureStream) -> None:
         """Note who is at the other end."""
@@ -97,7 +101,7 @@ class Output:
 
     def progress(self) -> Progress:
         """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""
-        return self._bar(DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+        return self._bar(DownloadColumn(binary_units=True), _Throughput(), TimeRemainingColumn())
 
     def counter(self) -> Progress:
         """Likewise for so many things to do, one after the other."""
@@ -106,16 +110,47 @@ class Output:
     def _bar(self, *columns: ProgressColumn) -> Progress:
         moving = self._errors.is_terminal and not self._errors.is_dumb_terminal and not os.environ.get("NO_COLOR")
         silent = self.quiet or self.as_json or not moving
-        return Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=self._errors, disable=silent
-        )
+        description = TextColumn("{task.description}", markup=False)
+        return Progress(description, BarColumn(), *columns, console=self._errors, disable=silent, transient=True)
 
-    def _say(self, text: str, fields: dict[str, Any]) -> None:
+    def _say(self, text: str, fields: dict[str, Any], command: str = "nautilus") -> None:
         if sys.stderr is None:  # it was closed before we started; print() would take standard output instead
             return
         line = printable(" ".join(text.split()))
         with suppress(BrokenPipeError):  # nobody listens to notes: no reason to stop
-            print(json.dumps(fields) if self.as_json else f"nautilus: {line}", file=sys.stderr, flush=True)
+            print(json_line(fields) if self.as_json else f"{command}: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Say that it is standard output that takes no more, as when its disk is full."""
+    try:
+        yield
+    except BrokenPipeError:  # which ends a command without a word
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+class _Throughput(ProgressColumn):
+    """So much a second, in the units of everything else here: Rich's own column counts in powers of 1000."""
+
+    def render(self, task: Task) -> Text:
+        """Of the last half minute; nothing until there is something to divide."""
+        return Text("" if task.speed is None else f"{amount(round(task.speed))}/s", style="progress.data.speed")
+
+
+def json_line(fields: dict[str, Any]) -> str:
+    """One line of JSON that every parser reads: see `utf8` for what a file's name may hold."""
+    return json.dumps(_valid(fields))
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, dict):
+        return {key: _valid(inner) for key, inner in value.items()}
+    return [_valid(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def interrupted(error: BaseException) -> bool:

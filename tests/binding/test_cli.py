@@ -14,10 +14,12 @@ import stat
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from nautilus_anyio.cli import main
 from nautilus_core import Identity
 
 NAUTILUS = [sys.executable, "-m", "nautilus_anyio"]
@@ -120,7 +122,7 @@ def test_a_listener_that_is_killed_leaves_no_clean_end(tmp_path: Path) -> None:
     listener.kill()
     listener.communicate()
     _, complaint = connected.communicate(timeout=30)
-    assert connected.returncode == 3
+    assert connected.returncode == 4
     assert b"Traceback" not in complaint
     assert complaint.count(b"\n") == 1
 
@@ -145,18 +147,100 @@ def test_the_wrong_key_is_refused_on_one_line(tmp_path: Path) -> None:
         (["connect", "127.0.0.1:1", "--trust", "pinned:key:short"], 2, "is no peer id"),
         (["connect", "127.0.0.1:1", "--suite", "ROT13"], 2, "no suite 'ROT13'"),
         (["connect", "127.0.0.1:1", "--identity", "/nonexistent"], 1, "No such file"),
-        (["connect", "somewhere"], 2, "is no address"),
+        (["connect", "somewhere"], 2, "is no address: expected HOST:PORT or PORT"),
+        (["connect", "host:65536"], 2, "'host:65536' is no address: a port is 1 to 65535, or 0"),
+        (["connect", "host:" + "9" * 5000], 2, "a port is 1 to 65535"),
+        (["connect", "host:-1"], 2, "is no address"),
+        (["connect", "host:\u0667"], 2, "is no address"),
+        (["inspect", "host:0"], 2, "nobody listens on port 0: expected the port of the other end, 1 to 65535"),
+        (["send", __file__, "host:0"], 2, "nobody listens on port 0"),
+        (["connect", "1", "--anonymous", "--identity", "x"], 2, "not allowed with argument"),
+        (["connect", "1", "--trust", "known-peers:"], 2, "--trust known-peers: names no file: say known-peers:FILE"),
+        (["connect", "1", "--trust", "pinned:"], 2, "--trust pinned: names no key: say pinned:KEY"),
+        (["listen", "1", "--max-connections", "3"], 2, "goes with --exec or --forward"),
+        (["connect", "1", "--max-connections", "3"], 2, "goes with --listen"),
+        (["connect", "1", "--nonsense"], 2, "unrecognized arguments: --nonsense; try nautilus connect --help"),
+        (["identity", "show"], 2, "required: file; try nautilus identity show --help"),
+        (["frobnicate"], 2, "'frobnicate'"),
+        (["inspect", "1", "--timeout", "nan"], 2, "'nan' is no time: expected seconds, more than 0"),
+        (["inspect", "1", "--patience", "inf"], 2, "'inf' is no time"),
+        (["bench", "--seconds", "4000"], 2, "at most 3,600"),
         (["connect", "::1"], 2, "stands in brackets"),
         (["connect", "fe80::1:7000"], 2, "stands in brackets"),
         (["connect", "[::1"], 2, "stands in brackets"),
-        ([], 2, "usage"),
     ],
 )
-def test_mistakes_are_named(arguments: list[str], code: int, complaint: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == code
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
+def test_mistakes_are_named_on_one_line(
+    arguments: list[str], code: int, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("nautilus")
+    assert complaint in err
+    for words in (["--json", *arguments[1:]], [*arguments[1:], "--json"]):
+        assert main([arguments[0], *words]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        told = json.loads(err)
+        assert told["exit_code"] == code
+        assert complaint in told["error"]
+
+
+@pytest.mark.parametrize("group", [[], ["identity"], ["profile"]])
+def test_without_a_command_there_is_the_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(group) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(" ".join(["usage: nautilus", *group]))
+    assert "examples:" in err
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"nautilus {metadata.version('nautilus-handshake')}\n",
+        "",
+    )
+
+
+def test_trio_is_asked_for_where_it_is_missing() -> None:
+    code = "import sys; sys.modules['trio'] = None; from nautilus_anyio.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "connect", "1", "--backend"]
+    done = subprocess.run([*command, "trio"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "trio is not installed: pip install trio; try" in done.stderr
+    asyncio = [*command, "asyncio", "--trust", "anyone"]
+    assert subprocess.run(asyncio, capture_output=True, timeout=30, check=False).returncode == 4
+
+
+@pytest.mark.parametrize("last_word", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_peer_that_hangs_up_is_a_lost_connection_and_one_that_talks_otherwise_is_not(last_word: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [*NAUTILUS, "connect", str(server.getsockname()[1]), "--trust", "anyone"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(last_word)
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == (3 if last_word else 4)
+    assert complaint.count("\n") == 1
+
+
+def test_only_of_a_key_is_it_said_that_others_can_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("root:x:0:0::/root:/bin/sh\n")
+    file.chmod(0o644)
+    done = run("identity", "show", file)
+    assert done.returncode == 2
+    assert done.stderr == f"nautilus: {file}: this is no PKCS#8 private key\n"
+    file.write_bytes(Identity.generate().to_pem(None))
+    done = run("identity", "show", file)
+    assert done.returncode == 1
+    assert f"chmod 600 {file}" in done.stderr
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -208,7 +292,7 @@ def test_a_first_contact_is_asked_about_on_the_terminal_and_ctrl_c_ends_it(answe
         connecting.communicate(timeout=20)
         assert connecting.returncode == (130 if accepted else 3)
         os.kill(process, signal.SIGINT)
-        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) in (130, 3)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) in (130, 4)
     finally:
         os.close(terminal)
 
@@ -222,7 +306,7 @@ def test_ctrl_c_and_a_dead_peer_end_it_while_standard_input_stays_open() -> None
     assert b"connected" in connected.stderr.readline()
     connected.send_signal(signal.SIGINT)
     assert connected.wait(timeout=20) == 130
-    assert listener.wait(timeout=20) == 3
+    assert listener.wait(timeout=20) == 4
     connected.communicate()
     listener.communicate()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import resource
 import signal
 import socket
@@ -177,6 +178,52 @@ def test_a_full_disk_stops_both_and_the_next_attempt_goes_on(tmp_path: Path, inb
     assert (inbox / "file").stat().st_size == 24 * MIB
 
 
+@pytest.mark.parametrize("role", ["send", "receive"])
+def test_two_of_the_same_kind_are_told_what_to_run_instead(tmp_path: Path, inbox: Path, role: str) -> None:
+    (tmp_path / "file").write_text("x")
+    port = free_port()
+    words: list[str | int] = ["send", "file", port] if role == "send" else ["receive", port]
+    other = {"send": "receive", "receive": "send FILE"}[role]
+    flag = " --connect" if role == "send" else ""
+    listener = start(tmp_path, *words, "--trust", "anyone", *(["--listen"] if role == "send" else []))
+    wait_for(listener, "listening")
+    dialler = start(tmp_path, *words, "--trust", "anyone", *(["--connect"] if role == "receive" else []))
+    for process, place, host in ((listener, "there", "HOST"), (dialler, "here", "127.0.0.1")):
+        code, out, err = end(process)
+        assert (code, out) == (1, "")
+        wanted = f"the other end {role}s, too; run {place} instead: nautilus {other} {host}:{port}{flag}"
+        assert err.splitlines()[-1] == f"nautilus: {wanted}"
+    assert list(inbox.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_it_like_ctrl_c(tmp_path: Path, inbox: Path, number: int) -> None:
+    sparse(tmp_path / "file", 1024 * MIB)
+    receiver, port = receive(tmp_path, "--trust", "anyone")
+    sender = start(tmp_path, "send", "file", port, "--trust", "anyone")
+    wait_until_some_has_come(inbox / ".file.part")
+    receiver.send_signal(number)
+    code, _, err = end(receiver)
+    assert code == 130
+    assert "interrupted after" in err.splitlines()[-1]
+    assert end(sender)[0] == 4
+
+
+def test_a_name_that_is_no_utf8_gives_json_that_every_parser_reads(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"in\xff")
+    folder.mkdir()
+    (tmp_path / "file").write_text("x")
+    port = free_port()
+    receiver = start(tmp_path, "receive", port, "--output", folder / "file", "--trust", "anyone", "--json")
+    wait_for(receiver, "listening")
+    assert end(start(tmp_path, "send", "file", port, "--trust", "anyone"))[0] == 0
+    code, out, _ = end(receiver)
+    assert code == 0
+    told = json.loads(out)
+    told["file"].encode()  # no lone surrogates
+    assert told["file"].endswith("in\\xff/file")
+
+
 def test_a_receiver_whose_notes_nobody_reads_goes_on(tmp_path: Path, inbox: Path) -> None:
     (tmp_path / "file").write_text("hello")
     receiver, port = receive(tmp_path, "--trust", "anyone")
@@ -187,6 +234,19 @@ def test_a_receiver_whose_notes_nobody_reads_goes_on(tmp_path: Path, inbox: Path
     assert receiver.stdout is not None
     receiver.stdout.close()
     assert (inbox / "file").read_text() == "hello"
+
+
+def test_who_transfers_no_files_is_named_and_what_would(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    port = free_port()
+    listener = start(tmp_path, "listen", port, "--trust", "anyone")
+    wait_for(listener, "listening")
+    code, out, err = end(start(tmp_path, "send", "file", port, "--trust", "anyone"))
+    listener.kill()
+    listener.communicate()
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert f"who listens at 127.0.0.1 port {port} transfers no files" in err
+    assert "`nautilus receive`" in err
 
 
 def test_a_receiver_that_is_not_trusted_gets_nothing(tmp_path: Path, inbox: Path) -> None:
@@ -223,6 +283,9 @@ def test_a_bar_is_drawn_on_a_terminal(tmp_path: Path, inbox: Path) -> None:
     assert end(receiver)[0] == 0
     assert b"confirming file" in drawn
     assert b"40.0/40.0 MiB" in drawn
+    assert b"iB/s" in drawn
+    assert not re.search(rb"\d [kMG]B", drawn)  # of one family of units there is only one
+    assert drawn.rstrip().endswith(b"\x1b[2K")  # the bar is gone: the result, on standard output, says all
     assert drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h") > 0  # the cursor is back
     assert (inbox / "file").stat().st_size == 40 * MIB
 

@@ -91,7 +91,7 @@ def test_a_process_that_ends_or_stops_listening_first_is_heard_to_its_end(backen
             peer.stdin.write(b"hello")
             peer.stdin.flush()
             assert peer.stdout.read() == b"hello"  # its end comes, though our input is still open
-            assert peer.wait(PATIENCE) == 3
+            assert peer.wait(PATIENCE) == 4
             assert b"before our input ended" in peer.stderr.read()
 
 
@@ -155,7 +155,7 @@ def test_when_the_peer_or_the_listener_goes_all_processes_go(backend: str, who: 
             else:
                 assert listener.end() == 130
                 assert not any(map(alive, processes))
-                assert peer.wait(PATIENCE) == 3
+                assert peer.wait(PATIENCE) == 4
             if peer.stdin is not None:
                 peer.stdin.close()
 

@@ -102,7 +102,7 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
                 shown += os.read(terminal, 4096)
         assert exit_code(process) == 130
         assert b"Traceback" not in shown
-        assert peer.wait(PATIENCE) == 3  # what it got may not be all
+        assert peer.wait(PATIENCE) == 4  # what it got may not be all
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from nautilus_anyio.cli import main
-from nautilus_anyio.cli.output import Output
+from nautilus_anyio.cli.output import Output, json_line
+from nautilus_anyio.cli.tables import amount, printable
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
 
 from .processes import NAUTILUS
@@ -35,6 +38,40 @@ def test_a_file_name_is_no_markup_in_a_bar(name: str, monkeypatch: pytest.Monkey
     reporter.begin("sending", name, 0, 10)
     reporter.end()
     assert f"sending {name}" in screen.getvalue()
+
+
+def test_what_utf8_cannot_hold_is_escaped_in_json_and_on_the_terminal() -> None:
+    line = json_line({"file": "a\udcff", "all": ["\ud800", ("\u00e9", 1)], "in": {"x": "\udc41"}})
+    told = json.loads(line)
+    assert told == {"file": "a\\xff", "all": ["\\ud800", ["\u00e9", 1]], "in": {"x": "\\udc41"}}
+    assert printable("a\udcff\x1b") == "a\\xff\\x1b"
+
+
+def test_a_terminal_that_knows_no_arrows_gets_no_traceback() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*NAUTILUS, "profile", "show"], env=environment, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert b"hello" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["profile", "show"], ["completion", "bash"], ["profile", "show", "--json"]])
+def test_a_standard_output_that_takes_no_more_is_named(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*NAUTILUS, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "standard output: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 << 20, "5.0 MiB"), (3 << 40, "3,072.0 GiB")],
+)
+def test_amounts_are_in_powers_of_1024(count: int, words: str) -> None:
+    assert amount(count) == words
 
 
 def test_notes_never_take_the_place_of_data_when_standard_error_is_closed(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
+import sys
 from pathlib import Path
 
 from .processes import NAUTILUS
-from .test_cli import run
+from .test_cli import read_until, run
 
 
 def test_an_encrypted_key_and_no_standard_input(tmp_path: Path) -> None:
@@ -22,7 +25,7 @@ def test_an_encrypted_key_and_no_standard_input(tmp_path: Path) -> None:
     )
     assert shown.returncode == 2
     assert shown.stderr.count("\n") == 1
-    assert "a passphrase is needed" in shown.stderr
+    assert "a passphrase is needed: say --passphrase-file FILE" in shown.stderr
 
 
 def test_a_passphrase_is_asked_for_at_a_terminal_alone(tmp_path: Path) -> None:
@@ -38,6 +41,20 @@ def test_a_passphrase_is_asked_for_at_a_terminal_alone(tmp_path: Path) -> None:
     assert made.returncode == 2
     assert made.stderr.count("\n") == 1
     assert "--passphrase-file" in made.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_at_the_prompt_makes_no_key(tmp_path: Path) -> None:
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*NAUTILUS, "keygen", str(tmp_path / "key.pem"), "--passphrase"])
+    try:
+        read_until(terminal, b"Passphrase: ")
+        os.write(terminal, b"\x03")
+        read_until(terminal, b"\r\nnautilus: interrupted; no key was made")
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
+    finally:
+        os.close(terminal)
     assert list(tmp_path.iterdir()) == []
 
 

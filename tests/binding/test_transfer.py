@@ -26,6 +26,8 @@ from nautilus_anyio.cli.transfer.messages import (
     Ready,
     Reason,
     Received,
+    SameRole,
+    Sending,
     Start,
     Stopped,
     TransferFailed,
@@ -227,7 +229,7 @@ async def test_a_disk_that_fills_up_stops_both_and_what_came_is_kept(tmp_path: P
 
 async def offer(wire: Wire, name: str, size: int, prefix: bytes = EMPTY) -> None:
     """A sender's part until the start."""
-    await wire.expect(Ready)
+    await wire.introduce(Sending())
     await wire.send(Offer(name, size, False))
     await wire.expect(Have)
     await wire.send(Prefix(prefix))
@@ -325,7 +327,7 @@ async def test_a_sender_that_listens_late_still_hears_why(inbox: Path) -> None:
     heard: list[str] = []
 
     async def script(wire: Wire) -> None:
-        await wire.expect(Ready)
+        await wire.introduce(Sending())
         await wire.send(Offer("../file", 16 * MIB, False))
         await send_data(wire, bytes(16 * MIB))
         with pytest.raises(PeerStopped) as caught:
@@ -356,7 +358,7 @@ def answers(*messages: Message) -> Script:
     """A receiver that answers so, one message for each of the sender's."""
 
     async def script(wire: Wire) -> None:
-        await wire.send(Ready())
+        await wire.introduce(Ready())
         for message in messages:
             await wire.receive("anything")
             await wire.send(message)
@@ -385,18 +387,37 @@ async def test_a_receiver_that_misbehaves_is_named(script: Script, complaint: st
     assert complaint in str(error)
 
 
-async def test_two_of_the_same_kind_find_out(tmp_path: Path, inbox: Path) -> None:
+@pytest.mark.parametrize("role", ["sends", "receives"])
+async def test_two_of_the_same_kind_find_out_at_both_ends(role: str, tmp_path: Path, inbox: Path) -> None:
+    make(tmp_path / "file", 10)
+    raised: list[str] = []
+
+    async def side(stream: SecureStream) -> None:
+        wire = Wire(stream)
+        sender, receiver = Sender(wire, [tmp_path / "file"], Watching()), Receiver(wire, Destination(inbox), Watching())
+        with pytest.raises(SameRole) as caught:
+            async with stream:
+                await (sender if role == "sends" else receiver).run()
+        raised.append(str(caught.value))
+
+    async with met() as ends:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for stream in ends:
+                    tasks.start_soon(side, stream)
+    assert raised == [f"the other end {role}, too"] * 2
+    assert list(inbox.iterdir()) == []
+
+
+async def test_a_peer_that_does_not_introduce_itself_is_named(tmp_path: Path, inbox: Path) -> None:
     make(tmp_path / "file", 10)
 
-    async def another_receiver(wire: Wire) -> None:
-        await wire.send(Ready())
-
-    assert "expected 'offer'; got 'ready'" in str(await receiver_against(another_receiver, inbox))
-
-    async def another_sender(wire: Wire) -> None:
+    async def hasty(wire: Wire) -> None:
         await wire.send(Offer("x", 1, False))
 
-    assert "expected 'ready'; got 'offer'" in str(await sender_against(another_sender, tmp_path / "file"))
+    wanted = "out of order; expected 'ready' or 'sending'; got 'offer'"
+    assert wanted in str(await receiver_against(hasty, inbox))
+    assert wanted in str(await sender_against(hasty, tmp_path / "file"))
 
 
 @pytest.mark.parametrize("change", ["grown", "shrunk", "rewritten"])
@@ -406,7 +427,7 @@ async def test_a_file_that_changes_while_it_is_sent_is_noticed_on_both_ends(tmp_
     heard: list[str] = []
 
     async def script(wire: Wire) -> None:
-        await wire.send(Ready())
+        await wire.introduce(Ready())
         await wire.expect(Offer)
         await wire.send(Have(0))
         await wire.expect(Prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import closing
 from pathlib import Path
@@ -113,6 +114,30 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
         part.publish(force=True)
     assert target.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("appears", [False, True])
+def test_on_a_file_system_without_links_nothing_is_overwritten_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appears: bool
+) -> None:
+    target = tmp_path / "file"
+
+    def no_links(*_: object, **__: object) -> None:
+        if appears:
+            target.write_bytes(b"precious")
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with closing(PartFile(target)) as part:
+        part.append(b"new")
+        if appears:
+            with pytest.raises(TransferFailed) as caught:
+                part.publish(force=False)
+            assert caught.value.reason is Reason.EXISTS
+        else:
+            part.publish(force=False)
+    assert target.read_bytes() == (b"precious" if appears else b"new")
+    assert (tmp_path / ".file.part").exists() == appears
 
 
 def test_what_stands_there_is_compared_or_refused(tmp_path: Path) -> None:

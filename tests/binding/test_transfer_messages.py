@@ -22,6 +22,7 @@ from nautilus_anyio.cli.transfer.messages import (
     Ready,
     Reason,
     Received,
+    Sending,
     Start,
     Stopped,
     data_header,
@@ -32,6 +33,7 @@ from nautilus_core import InvalidMessage
 DIGEST = bytes(range(32))
 MESSAGES: list[Message] = [
     Ready(),
+    Sending(),
     Offer("file", 2**63 - 1, True),
     Have(0),
     Prefix(DIGEST),
@@ -96,7 +98,7 @@ values = st.recursive(
     | st.floats(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
-tags = st.sampled_from(["ready", "offer", "have", "prefix", "start", "done", "received", "stopped"])
+tags = st.sampled_from(["ready", "sending", "offer", "have", "prefix", "start", "done", "received", "stopped"])
 
 
 @given(tags, st.lists(values, max_size=4))

@@ -32,6 +32,7 @@ class Watching(Reporter):
         self.notes: list[str] = []
 
     def finished(self, outcome: Outcome) -> None:
+        assert self.done == self.total
         self.end()
         self.outcomes.append(outcome)
 

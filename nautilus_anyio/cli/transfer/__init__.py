@@ -12,9 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-
-from nautilus_core import HandshakeError, Profile
+from nautilus_core import AlertCode, HandshakeError, PeerAborted, Profile
 
 from ...errors import ChannelFailed, TransportFailed
 from ...stream import SecureStream
@@ -22,8 +20,9 @@ from ..meeting import dial, each_peer, first_peer
 from ..options import add_backend, add_command, add_profile, address, profile_from
 from ..output import Output, interrupted
 from ..recording import add_recording
+from ..serving import run_until_signal
 from .files import Destination, Source
-from .messages import PROTOCOL
+from .messages import PROTOCOL, SameRole
 from .receive import Receiver
 from .report import Bars, Reporter
 from .send import Sender
@@ -78,7 +77,7 @@ def add_commands(commands: Any) -> None:
         "--max-size",
         type=_size,
         metavar="SIZE",
-        help="take no file over it, as 500M or 10G (default: what the disk holds)",
+        help="take no file over it, as 500M or 10G, MiB and GiB (default: what the disk holds)",
     )
     parser.add_argument("--keep", action="store_true", help="go on listening after the first sender, until Ctrl-C")
     add_profile(parser)
@@ -99,11 +98,11 @@ def _send(options: argparse.Namespace) -> int:
             pass
     reporter = Reporter(options.output, Bars(options.output))
 
-    async def serve(stream: SecureStream) -> None:
-        await _session(stream, reporter, lambda wire: Sender(wire, options.files, reporter).run())
+    instead = _instead("receive", options.address, dials=not options.listen)
 
     async def run(profile: Profile) -> None:
-        await serve(await (first_peer if options.listen else dial)(options, profile))
+        stream = await (first_peer if options.listen else _call)(options, profile)
+        await _session(stream, reporter, lambda wire: Sender(wire, options.files, reporter).run(), instead)
 
     return _run(options, run, reporter, dials=not options.listen)
 
@@ -114,9 +113,10 @@ def _receive(options: argparse.Namespace) -> int:
     destination = _destination(options)
     bars = Bars(options.output)
     reporter = Reporter(options.output, bars)
+    instead = _instead("send FILE", options.address, dials=options.connect)
 
     async def serve(stream: SecureStream, reporter: Reporter = reporter) -> None:
-        await _session(stream, reporter, lambda wire: Receiver(wire, destination, reporter).run())
+        await _session(stream, reporter, lambda wire: Receiver(wire, destination, reporter).run(), instead)
 
     async def serve_one_of_many(stream: SecureStream) -> None:
         try:
@@ -128,9 +128,17 @@ def _receive(options: argparse.Namespace) -> int:
         if options.keep:
             await each_peer(options, profile, serve_one_of_many)
         else:
-            await serve(await (dial if options.connect else first_peer)(options, profile))
+            await serve(await (_call if options.connect else first_peer)(options, profile))
 
     return _run(options, run, reporter, dials=options.connect)
+
+
+def _instead(other: str, where: tuple[str, int], *, dials: bool) -> str:
+    """What to run where both ends do the same: who dials does the `other`, and still dials."""
+    host, port = where
+    host = f"[{host}]" if ":" in host else host
+    place, at = ("here", f"{host}:{port}") if dials else ("there", f"HOST:{port}")
+    return f"run {place} instead: nautilus {other} {at}{' --connect' if other == 'receive' else ''}"
 
 
 def _destination(options: argparse.Namespace) -> Destination:
@@ -146,18 +154,41 @@ def _run(
     options: argparse.Namespace, run: Callable[[Profile], Awaitable[None]], reporter: Reporter, *, dials: bool
 ) -> int:
     host, port = options.address
+    if dials and not port:
+        raise ValueError("nobody listens on port 0: expected the port of the other end, 1 to 65535")
     profile = profile_from(options, name=f"{host}:{port}" if dials else None, protocols=(PROTOCOL,))
+
+    async def run_to_the_end() -> int:
+        await run(profile)
+        return 0
+
     try:
-        anyio.run(run, profile, backend=options.backend)
+        return run_until_signal(run_to_the_end, backend=options.backend)
     except BaseException as error:
         if interrupted(error):
             where = reporter.where() if reporter.name or dials else "while listening"
             options.output.note(f"interrupted {where}; {_AGAIN}")
         raise
-    return 0
 
 
-async def _session(stream: SecureStream, reporter: Reporter, run: Callable[[Wire], Awaitable[None]]) -> None:
+async def _call(options: argparse.Namespace, profile: Profile) -> SecureStream:
+    """Dial; what answers and transfers no files is told so in words that help."""
+    try:
+        return await dial(options, profile)
+    except PeerAborted as error:
+        if error.code != AlertCode.NO_APPLICATION_PROTOCOL:
+            raise
+        host, port = options.address
+        raise PeerAborted(
+            f"who listens at {host} port {port} transfers no files, or not with these --protocol ids",
+            code=error.code,
+            hint="it takes `nautilus receive`, or `nautilus send --listen`, there",
+        ) from error
+
+
+async def _session(
+    stream: SecureStream, reporter: Reporter, run: Callable[[Wire], Awaitable[None]], instead: str
+) -> None:
     """One side of the protocol over `stream`; what ends it says how far it got, and what now."""
     output: Output = reporter.output
     output.connected(stream)
@@ -171,5 +202,7 @@ async def _session(stream: SecureStream, reporter: Reporter, run: Callable[[Wire
             f"the connection was lost {reporter.where()}",
             hint=_AGAIN,
         ) from failed
+    except SameRole as same:
+        raise SameRole(f"{same}; {instead}") from None
     finally:
         reporter.end()

@@ -205,17 +205,26 @@ class PartFile:
 
     def _publish_where_nothing_is(self) -> None:
         try:
-            os.link(
-                self.path, self._target, follow_symlinks=False
-            )  # fails where a name is taken, which rename does not
+            # fails where a name is taken, which rename does not
+            os.link(self.path, self._target, follow_symlinks=False)
         except FileExistsError as error:
             raise Destination.exists(self._target) from error
-        except OSError as error:  # a file system without links
-            if os.path.lexists(self._target):
-                raise Destination.exists(self._target) from error
-            self.path.rename(self._target)
+        except OSError:
+            self._publish_without_links()
         else:
             self.path.unlink()
+
+    def _publish_without_links(self) -> None:
+        """On a file system that has none: the name is taken first, by an empty file, then the part takes its place."""
+        try:
+            os.close(os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError as error:
+            raise Destination.exists(self._target) from error
+        try:
+            self.path.replace(self._target)
+        except BaseException:
+            self._target.unlink()
+            raise
 
     def discard(self) -> None:
         """Throw it away."""

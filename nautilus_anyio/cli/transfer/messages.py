@@ -82,12 +82,20 @@ class PeerStopped(TransferFailed):
         super().__init__(MEANING[reason], reason)
 
 
+class SameRole(OSError):
+    """Both ends send, or both receive."""
+
+
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The base of the messages: a MessagePack array that begins with the message's name."""
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """Receiver, once: it is one, and waits for offers."""
+    """Receiver, once, first: it is one, and waits for offers."""
+
+
+class Sending(Message, frozen=True, tag="sending"):
+    """Sender, once, first: it is one, and will make offers."""
 
 
 class Offer(Message, frozen=True, tag="offer"):
@@ -134,7 +142,7 @@ class Stopped(Message, frozen=True, tag="stopped"):
     reason: Reason
 
 
-AnyMessage: TypeAlias = Ready | Offer | Have | Prefix | Start | Done | Received | Stopped
+AnyMessage: TypeAlias = Ready | Sending | Offer | Have | Prefix | Start | Done | Received | Stopped
 Incoming: TypeAlias = AnyMessage | bytes
 """What a frame brings: a message, or a piece of the file."""
 

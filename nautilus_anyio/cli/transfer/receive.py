@@ -44,9 +44,10 @@ class Receiver:
             TransferFailed: a file is not wanted or cannot be stored; the sender has been told.
             PeerStopped: the sender cannot go on.
             InvalidMessage: the peer does not keep to the protocol.
+            SameRole: the peer receives, too.
             ChannelFailed: the connection broke.
         """
-        await self._wire.send(Ready())
+        await self._wire.introduce(Ready())
         more = True
         while more:
             offer = await self._wire.expect(Offer)

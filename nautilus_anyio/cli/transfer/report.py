@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from rich.progress import Progress, TaskID
 
 from ..output import Output
-from ..tables import printable
-
-_MIB: Final = 1 << 20
+from ..tables import amount, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +126,3 @@ class Bars:
         if len(self.progress.task_ids) == 1:
             self.progress.stop()
         self.progress.remove_task(task)
-
-
-def amount(count: int) -> str:
-    """A number of bytes, for people."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", _MIB), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count} bytes"

@@ -14,7 +14,20 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ...errors import ChannelFailed
 from .files import Source, hash_prefix
-from .messages import MAX_DATA, Done, Have, Offer, Prefix, Ready, Received, Start, Stopped, TransferFailed, malformed
+from .messages import (
+    HEADER_LENGTH,
+    MAX_DATA,
+    Done,
+    Have,
+    Offer,
+    Prefix,
+    Received,
+    Sending,
+    Start,
+    Stopped,
+    TransferFailed,
+    malformed,
+)
 from .report import Outcome, Reporter
 from .wire import Wire, together
 
@@ -43,9 +56,10 @@ class Sender:
             TransferFailed: a file changed or cannot be read.
             PeerStopped: the receiver does not want a file, or cannot store it.
             InvalidMessage: the peer does not keep to the protocol.
+            SameRole: the peer sends, too.
             ChannelFailed: the connection broke.
         """
-        await self._wire.expect(Ready)
+        await self._wire.introduce(Sending())
         for number, path in enumerate(self._paths, 1):
             with closing(Source(path)) as source:
                 await _File(self._wire, source, self._reporter).send(more=number < len(self._paths))
@@ -118,7 +132,7 @@ class _File:
         with take:
             async for piece in take:
                 await self._wire.send_frame(piece)
-                self._reporter.advance(len(piece))
+                self._reporter.advance(len(piece) - HEADER_LENGTH)
         if self._failure is not None:
             with suppress(ChannelFailed):
                 await self._wire.send(Stopped(self._failure.reason))

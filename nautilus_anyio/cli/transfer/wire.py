@@ -14,7 +14,20 @@ from anyio.abc import SocketAttribute
 from nautilus_core import HandshakeError
 
 from ...stream import SecureStream
-from .messages import AnyMessage, Incoming, Message, Parser, PeerStopped, Reason, Stopped, frame, malformed
+from .messages import (
+    AnyMessage,
+    Incoming,
+    Message,
+    Parser,
+    PeerStopped,
+    Ready,
+    Reason,
+    SameRole,
+    Sending,
+    Stopped,
+    frame,
+    malformed,
+)
 
 M = TypeVar("M", bound=Message)
 N = TypeVar("N", bound=Message)
@@ -35,6 +48,17 @@ class Wire:
         self._stream = stream
         self._parser = Parser()
         notice_dead_peers(stream)
+
+    async def introduce(self, own: Ready | Sending) -> None:
+        """Say which of the two this end is, and hear what the other one is; before all else.
+
+        Raises:
+            SameRole: the same; both ends find that out.
+        """
+        await self.send(own)
+        if type(await self.expect(Ready, Sending)) is type(own):
+            both = "receives" if isinstance(own, Ready) else "sends"
+            raise SameRole(f"the other end {both}, too")
 
     async def send(self, message: Message) -> None:
         """Send a message."""
