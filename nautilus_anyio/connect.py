@@ -190,8 +190,7 @@ async def connect(
         TransportFailed: nobody listens there, or it cannot be reached.
         HandshakeError: the handshake failed.
     """
-    where = f"{host} port {port}"
-    stream, left = await _open(partial(anyio.connect_tcp, host, port), where, timeout)
+    stream, left = await reach(host, port, timeout)
     return await handshake(
         stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
     )
@@ -211,6 +210,11 @@ async def connect_unix(
     return await handshake(
         stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
     )
+
+
+async def reach(host: str, port: int, timeout: float | None) -> tuple[ByteStream, float | None]:
+    """A TCP stream to a listener, and how many seconds of `timeout` are left; `TransportFailed` where there is none."""
+    return await _open(partial(anyio.connect_tcp, host, port), f"{host} port {port}", timeout)
 
 
 async def _open(

@@ -18,10 +18,11 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process, SocketAttribut
 from nautilus_core import Profile
 
 from ..stream import SecureStream
+from .meeting import serve_peers
 from .options import profile_from
 from .output import Output
 from .piping import BROKEN, CHUNK, LINGER, SinkFailed, carry, copy, discard, first_of, why
-from .serving import Place, run_until_signal, serve_peers
+from .serving import Place, run_until_signal
 
 _EXIT_SOON: Final = 0.5
 _TERMINATE_GRACE: Final = 2.0

@@ -9,19 +9,64 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.stapled import MultiListener
 
-from nautilus_core import RESPONDER, Profile
+from nautilus_core import INITIATOR, RESPONDER, HandshakeTimeout, Profile, Role
 
-from ..connect import connect, handshake
-from ..listen import accept_all
+from ..connect import handshake, reach
+from ..listen import ConnectionFailure, Handler, accept_all
 from ..stream import SecureStream
-from .options import answering
-from .serving import Place, quieten_log
+from .asking import Questions
+from .options import REACH_TIMEOUT
+from .serving import Place, bound_from, listening, quieten_log
+
+_ASKED = "run it again and answer"
+_ASKED_BY_PEER = "when it comes again, answer"
+_MORE_TIME = ", or say a longer --timeout SECONDS, or --trust pinned:KEY once its owner has told you the key"
+
+
+class Meeting:
+    """The handshakes of one command, which share what is asked and told at the terminal.
+
+    Args:
+        options: of a parser with `address` and `add_profile`.
+        profile: what the handshakes are made of.
+    """
+
+    def __init__(self, options: argparse.Namespace, profile: Profile) -> None:
+        self._options = options
+        self._profile = profile
+        self._questions = Questions()
+
+    async def dial(self) -> SecureStream:
+        """Connect to the address in the options; raises what `nautilus_anyio.connect` does."""
+        limit: float = self._options.timeout
+        deadline = anyio.current_time() + limit
+        host, port = self._options.address
+        raw, _ = await reach(host, port, min(limit, REACH_TIMEOUT))
+        return await self._shake_hands(raw, INITIATOR, deadline - anyio.current_time(), None)
+
+    async def welcome(self, raw: ByteStream) -> SecureStream:
+        """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
+        remote = raw.extra(SocketAttribute.remote_address, None)
+        return await self._shake_hands(raw, RESPONDER, self._options.timeout, remote)
+
+    async def _shake_hands(self, raw: ByteStream, role: Role, seconds: float, remote: object) -> SecureStream:
+        """Where a question was open when the time was over, the error says what to do about it."""
+        asking = self._questions.of(remote)
+        try:
+            return await handshake(raw, role, self._profile, timeout=seconds, answer=asking)
+        except HandshakeTimeout as error:
+            if asking.open is None:
+                raise
+            raise HandshakeTimeout(
+                f"nobody answered in {self._options.timeout:g} seconds whether {asking.open} is welcome",
+                hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
+                step=error.step,
+            ) from error
 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
-    host, port = options.address
-    return await connect(host, port, profile, timeout=options.timeout, answer=answering())
+    return await Meeting(options, profile).dial()
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -44,12 +89,12 @@ async def each_peer(
     options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
-    answer = answering()
+    meeting = Meeting(options, profile)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
         try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
+            stream = await meeting.welcome(raw)
         except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
             options.output.note(str(error), kind=type(error).__name__)
             return
@@ -59,5 +104,34 @@ async def each_peer(
     async with MultiListener(await Place(host, port).listen()) as listener:
         port = listener.extra(SocketAttribute.local_port)
         options.output.note(f"listening on {host} port {port}", host=host, port=port)
+        async with anyio.create_task_group() as tasks:
+            await accept_all(listener, attempt, tasks)
+
+
+async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
+    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
+
+    Args:
+        options: of a parser with `address`, `add_profile` and `add_bound`.
+        profile: what the handshakes are made of.
+        handler: called with each secure stream, which is closed when it returns.
+        what: what happens to peers, for the note that says where we listen.
+    """
+    meeting = Meeting(options, profile)
+    quieten_log()
+
+    async def attempt(raw: ByteStream) -> None:
+        remote = raw.extra(SocketAttribute.remote_address, None)
+        phase, peer_id = "handshake", None
+        try:
+            async with await meeting.welcome(raw) as secure:
+                phase, peer_id = "handler", secure.session.peer.peer_id
+                await handler(secure)
+        except Exception as error:  # likewise
+            failure = ConnectionFailure(error, phase, remote, peer_id)
+            options.output.note(f"a connection failed: {error}", **failure.fields)
+
+    async with listening(Place(*options.address), bound_from(options), options.output) as (listener, where):
+        options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
         async with anyio.create_task_group() as tasks:
             await accept_all(listener, attempt, tasks)

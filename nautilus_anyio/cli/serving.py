@@ -21,11 +21,8 @@ import anyio
 from anyio import BrokenResourceError, TypedAttributeProvider, aclose_forcefully
 from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, TaskGroup
 
-from nautilus_core import Profile
-
 from ..errors import in_words
-from ..listen import ConnectionFailure, ErrorHook, Handler, serve
-from .options import address, answering
+from .options import address
 from .output import Output
 from .piping import why
 
@@ -197,38 +194,6 @@ def keep_alive(stream: TypedAttributeProvider) -> None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in _KEEP_ALIVE:
                 raw.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
-    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
-
-    Args:
-        options: of a parser with `address`, `add_profile` and `add_bound`.
-        profile: what the handshakes are made of.
-        handler: called with each secure stream.
-        what: what happens to peers, for the note that says where we listen.
-    """
-    bound = bound_from(options)
-    quieten_log()
-    async with listening(Place(*options.address), bound, options.output) as (listener, where):
-        options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
-        await serve(
-            listener,
-            handler,
-            profile,
-            timeout=options.timeout,
-            answer=answering(),
-            on_error=noting(options.output),
-        )
-
-
-def noting(output: Output) -> ErrorHook:
-    """A hook that notes what ended a connection."""
-
-    def note(failure: ConnectionFailure) -> None:
-        output.note(f"a connection failed: {failure.error}", **failure.fields)
-
-    return note
 
 
 def quieten_log() -> None:

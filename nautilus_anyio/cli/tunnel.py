@@ -12,11 +12,11 @@ from anyio.abc import SocketStream
 
 from nautilus_core import HandshakeError, LocalProtocolError, Profile
 
-from ..connect import connect
 from ..stream import SecureStream
-from .options import answering, profile_from
+from .meeting import Meeting, serve_peers
+from .options import REACH_TIMEOUT, profile_from
 from .piping import BROKEN, pipe, reset_at_close, why
-from .serving import Place, bound_from, keep_alive, listening, run_until_signal, serve_peers
+from .serving import Place, bound_from, keep_alive, listening, run_until_signal
 
 
 def forward(options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ async def _forward(options: argparse.Namespace, profile: Profile) -> int:
 
     async def handle(secure: SecureStream) -> None:
         try:
-            local = await service.dial(options.timeout)
+            local = await service.dial(min(options.timeout, REACH_TIMEOUT))
             keep_alive(local)
             await pipe(secure, local)
         except BROKEN as error:
@@ -49,11 +49,11 @@ def enter(options: argparse.Namespace) -> int:
 async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
     bound = bound_from(options)
-    answer = answering()
+    meeting = Meeting(options, profile)
 
     async def secured(local: SocketStream) -> SecureStream:
         try:
-            return await connect(host, port, profile, timeout=options.timeout, answer=answer)
+            return await meeting.dial()
         except BaseException:
             reset_at_close(local)
             await aclose_forcefully(local)
