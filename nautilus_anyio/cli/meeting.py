@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
+from anyio import aclose_forcefully
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.stapled import MultiListener
 
 from nautilus_core import INITIATOR, RESPONDER, HandshakeTimeout, Profile, Role
 
 from ..connect import handshake, reach
+from ..errors import ChannelFailed
 from ..listen import ConnectionFailure, Handler, accept_all
 from ..stream import SecureStream
 from .asking import Questions
 from .options import REACH_TIMEOUT
 from .serving import Place, bound_from, listening, quieten_log
 
-_ASKED = "run it again and answer"
-_ASKED_BY_PEER = "when it comes again, answer"
-_MORE_TIME = ", or say a longer --timeout SECONDS, or --trust pinned:KEY once its owner has told you the key"
+_PATIENCE: Final = 1.0
+"""Seconds after which a peer that has not accepted us yet is likely to ask its owner."""
+
+_ASKED: Final = "run it again and answer"
+_ASKED_BY_PEER: Final = "when it comes again, answer"
+_MORE_TIME: Final = ", or say a longer --timeout SECONDS, or --trust pinned:KEY once its owner has told you the key"
 
 
 class Meeting:
@@ -35,6 +41,7 @@ class Meeting:
         self._options = options
         self._profile = profile
         self._questions = Questions()
+        self._told_that_we_wait = False
 
     async def dial(self) -> SecureStream:
         """Connect to the address in the options; raises what `nautilus_anyio.connect` does."""
@@ -42,7 +49,32 @@ class Meeting:
         deadline = anyio.current_time() + limit
         host, port = self._options.address
         raw, _ = await reach(host, port, min(limit, REACH_TIMEOUT))
-        return await self._shake_hands(raw, INITIATOR, deadline - anyio.current_time(), None)
+        stream = await self._shake_hands(raw, INITIATOR, deadline - anyio.current_time(), None)
+        try:
+            await self._wait_until_accepted(stream, deadline)
+        except ChannelFailed as failed:
+            await aclose_forcefully(stream)
+            raise failed.error from None
+        except BaseException:
+            await aclose_forcefully(stream)
+            raise
+        return stream
+
+    async def _wait_until_accepted(self, stream: SecureStream, deadline: float) -> None:
+        """Say so when it takes a while: the peer's owner is being asked, and whoever sits here could call them."""
+        with anyio.CancelScope(deadline=deadline):
+            with anyio.move_on_after(_PATIENCE):
+                await stream.wait_accepted()
+            if not (stream.confirmed or self._told_that_we_wait):
+                self._told_that_we_wait = True  # once, where many connections wait for one answer
+                self._options.output.note("waiting for the peer to accept us")
+            await stream.wait_accepted()
+        if not stream.confirmed:
+            raise HandshakeTimeout(
+                f"the peer has not accepted us in {self._options.timeout:g} seconds",
+                hint="its owner was asked, and has not answered: call them, then run it again",
+                step="accept",
+            )
 
     async def welcome(self, raw: ByteStream) -> SecureStream:
         """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
@@ -53,7 +85,7 @@ class Meeting:
         """Where a question was open when the time was over, the error says what to do about it."""
         asking = self._questions.of(remote)
         try:
-            return await handshake(raw, role, self._profile, timeout=seconds, answer=asking)
+            return await handshake(raw, role, self._profile, timeout=seconds, answer=asking, wait_for_accept=False)
         except HandshakeTimeout as error:
             if asking.open is None:
                 raise

@@ -96,3 +96,32 @@ def test_the_help_says_how_long_it_waits() -> None:
         shown = subprocess.run([*NAUTILUS, command, "--help"], capture_output=True, text=True, check=True).stdout
         assert re.search(r"default:\s+120", shown)
         assert re.search(r"in\s+30\s+is\s+given\s+up", shown)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_dials_is_told_that_the_other_end_asks(tmp_path: Path, backend: str) -> None:
+    port = free_port()
+    with at_a_terminal(tmp_path, "listen", port, "--trust", "ask") as (process, terminal):
+        read_until(terminal, b"listening")
+        with connecting(port, "--backend", backend) as peer:
+            assert peer.stderr is not None
+            read_until(terminal, b"(yes/no)")
+            assert peer.stderr.readline() == b"nautilus: waiting for the peer to accept us\n"
+            os.write(terminal, b"yes\n")
+            assert b"connected" in peer.stderr.readline()
+            read_until(terminal, b"Ctrl-D")
+            os.write(terminal, b"\x04")
+            assert peer.wait(PATIENCE) == 0
+        assert exit_code(process) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_who_is_not_accepted_in_time_hears_why(tmp_path: Path, backend: str) -> None:
+    port = free_port()
+    with at_a_terminal(tmp_path, "listen", port, "--trust", "ask") as (_, terminal):
+        read_until(terminal, b"listening")
+        with connecting(port, "--timeout", "2", "--quiet", "--backend", backend) as peer:
+            _, complaint = peer.communicate(timeout=PATIENCE)
+            assert peer.returncode == 3
+            assert b"has not accepted us in 2 seconds" in complaint
+            assert complaint.count(b"\n") == 1
