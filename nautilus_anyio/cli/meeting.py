@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -11,14 +12,15 @@ from anyio import aclose_forcefully
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.stapled import MultiListener
 
-from nautilus_core import INITIATOR, RESPONDER, HandshakeTimeout, Profile, Role
+from nautilus_core import INITIATOR, RESPONDER, Anonymous, HandshakeTimeout, Identity, Profile, Role
 
 from ..connect import handshake, reach
 from ..errors import ChannelFailed
 from ..listen import ConnectionFailure, Handler, accept_all
 from ..stream import SecureStream
-from .asking import Questions
+from .asking import Questions, words_in_lines
 from .options import REACH_TIMEOUT
+from .output import Output
 from .serving import Place, bound_from, listening, quieten_log
 
 _PATIENCE: Final = 1.0
@@ -96,6 +98,25 @@ class Meeting:
             ) from error
 
 
+def say_listening(options: argparse.Namespace, where: str, **fields: object) -> None:
+    """Note where we listen, and who we are: the other end's owner compares it with what they are asked.
+
+    Args:
+        options: of a parser that went through `add_profile`, after `profile_from`.
+        where: in words.
+        fields: the same for programs.
+    """
+    own: Identity | Anonymous = options.own
+    output: Output = options.output
+    if isinstance(own, Anonymous):
+        output.note(f"listening on {where}, as nobody in particular", **fields, peer_id=own.peer_id)
+        return
+    key = own.public
+    output.note(f"listening on {where}, as {own.peer_id}", **fields, peer_id=own.peer_id, words=key.words)
+    if not (output.as_json or output.quiet) and sys.stderr is not None and sys.stderr.isatty():
+        print(f"our key in words:\n{words_in_lines(key, '  ')}", file=sys.stderr, flush=True)
+
+
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
     return await Meeting(options, profile).dial()
@@ -135,7 +156,7 @@ async def each_peer(
     host, port = options.address
     async with MultiListener(await Place(host, port).listen()) as listener:
         port = listener.extra(SocketAttribute.local_port)
-        options.output.note(f"listening on {host} port {port}", host=host, port=port)
+        say_listening(options, f"{host} port {port}", host=host, port=port)
         async with anyio.create_task_group() as tasks:
             await accept_all(listener, attempt, tasks)
 
@@ -164,6 +185,6 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
             options.output.note(f"a connection failed: {error}", **failure.fields)
 
     async with listening(Place(*options.address), bound_from(options), options.output) as (listener, where):
-        options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
+        say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
         async with anyio.create_task_group() as tasks:
             await accept_all(listener, attempt, tasks)

@@ -208,6 +208,19 @@ def configuration() -> Path:
 _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
 
 
+class _ToldKnownPeers(KnownPeersFile):
+    """Notes whom it remembers, and where."""
+
+    def __init__(self, path: Path, output: Output) -> None:
+        super().__init__(path)
+        self._told = path
+        self._output = output
+
+    def remember(self, name: str, peer_id: str) -> None:
+        super().remember(name, peer_id)
+        self._output.note(f"remembered as {name} in {self._told}", name=name, peer_id=peer_id, file=str(self._told))
+
+
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust
     kind, _, argument = policy.partition(":")
@@ -216,7 +229,8 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     if kind == "known-peers":
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
-        return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)
+        path = Path(argument) if argument else configuration() / "known_peers"
+        return trust.known_peers(_ToldKnownPeers(path, options.output), name=name)
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":

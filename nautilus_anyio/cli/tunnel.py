@@ -13,7 +13,7 @@ from anyio.abc import SocketStream
 from nautilus_core import HandshakeError, LocalProtocolError, Profile
 
 from ..stream import SecureStream
-from .meeting import Meeting, serve_peers
+from .meeting import Meeting, say_listening, serve_peers
 from .options import REACH_TIMEOUT, profile_from
 from .piping import BROKEN, pipe, reset_at_close, why
 from .serving import Place, bound_from, keep_alive, listening, run_until_signal
@@ -68,6 +68,6 @@ async def _enter(options: argparse.Namespace, profile: Profile) -> int:
             options.output.note(f"a connection failed: {why(error, 'the client')}", kind=type(error).__name__)
 
     async with listening(options.listen, bound, options.output) as (listener, where):
-        options.output.note(f"listening on {where}, for {host} port {port}", host=where.host, port=where.port)
+        say_listening(options, f"{where}, for {host} port {port}", host=where.host, port=where.port)
         await listener.serve(handle)
     return 0
