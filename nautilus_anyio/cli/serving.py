@@ -10,7 +10,6 @@ import errno
 import logging
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from anyio import BrokenResourceError, TypedAttributeProvider, aclose_forcefully
+from anyio import BrokenResourceError, aclose_forcefully
 from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, TaskGroup
 
 from ..errors import in_words
+from ..sockets import notice_dead_peers
 from .options import address
 from .output import Output
 from .piping import why
@@ -30,8 +30,6 @@ _MOST_CONNECTIONS: Final = 1000
 _FILES_EACH: Final = 4
 _OTHER_FILES: Final = 64
 _PAUSE: Final = 0.1
-_KEEP_ALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
-"""A peer that vanished without a word is noticed after two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ class BoundedListener(Listener[SocketStream]):
             tasks.start_soon(self._handle, handler, stream)
 
     async def _take_place(self, stream: SocketStream) -> None:
-        keep_alive(stream)
+        notice_dead_peers(stream)
         if not self._free.value and not self._told:
             self._told = True
             self._output.note(f"{self._most} connections at once: the next ones wait (see --max-connections)")
@@ -184,16 +182,6 @@ async def listening(where: Place, most: int, output: Output) -> AsyncIterator[tu
     finally:
         if where.path:
             Path(where.path).unlink(missing_ok=True)
-
-
-def keep_alive(stream: TypedAttributeProvider) -> None:
-    """Have the system find out whether the other end of a TCP connection is still there."""
-    raw = stream.extra(SocketAttribute.raw_socket)
-    if raw.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEP_ALIVE:
-                raw.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def quieten_log() -> None:

@@ -12,11 +12,12 @@ from anyio.abc import SocketStream
 
 from nautilus_core import HandshakeError, LocalProtocolError, Profile
 
+from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
 from .meeting import Meeting, say_listening, serve_peers
 from .options import REACH_TIMEOUT, profile_from
-from .piping import BROKEN, pipe, reset_at_close, why
-from .serving import Place, bound_from, keep_alive, listening, run_until_signal
+from .piping import BROKEN, pipe, why
+from .serving import Place, bound_from, listening, run_until_signal
 
 
 def forward(options: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ async def _forward(options: argparse.Namespace, profile: Profile) -> int:
     async def handle(secure: SecureStream) -> None:
         try:
             local = await service.dial(min(options.timeout, REACH_TIMEOUT))
-            keep_alive(local)
+            notice_dead_peers(local)
             await pipe(secure, local)
         except BROKEN as error:
             raise ConnectionError(f"{secure.session.peer.peer_id}: {why(error, 'the service')}") from error
@@ -62,7 +63,7 @@ async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     async def handle(local: SocketStream) -> None:
         try:
             async with await secured(local) as secure:
-                keep_alive(secure)
+                notice_dead_peers(secure)
                 await pipe(secure, local)
         except (HandshakeError, LocalProtocolError, *BROKEN) as error:
             options.output.note(f"a connection failed: {why(error, 'the client')}", kind=type(error).__name__)
