@@ -22,6 +22,7 @@ from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, T
 
 from ..errors import in_words
 from ..sockets import notice_dead_peers
+from .asking import end_line
 from .options import address
 from .output import Output
 from .piping import why
@@ -216,7 +217,9 @@ async def _until_signal(function: Callable[..., Awaitable[int]], arguments: tupl
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
-                async for _ in signals:
+                async for number in signals:
+                    if number == signal.SIGINT:
+                        end_line()
                     tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)

@@ -201,3 +201,17 @@ def test_a_changed_key_names_the_line_that_stands_against_it(tmp_path: Path, bac
     assert "peers" not in listener.stderr.readline()  # the peer is not told where we keep what
     listener.kill()
     listener.communicate()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ctrl_c_at_a_question_ends_its_line(tmp_path: Path, backend: str) -> None:
+    port = free_port()
+    with at_a_terminal(tmp_path, "listen", port, "--trust", "ask", "--backend", backend) as (process, terminal):
+        read_until(terminal, b"listening")
+        with connecting(port) as peer:
+            read_until(terminal, b"(yes/no) ")
+            os.write(terminal, b"\x03")
+            shown = rest(terminal)
+            assert exit_code(process) == 130
+            assert shown == "^C\r\nIt does not wait for the answer any more.\r\n"
+            peer.kill()

@@ -103,6 +103,8 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
                 shown += os.read(terminal, 4096)
         assert exit_code(process) == 130
         assert b"Traceback" not in shown
+        assert not shown.endswith(b"^C")  # the shell's prompt begins on a line of its own
+        assert (b"^C\r\n" in shown) is (how == "typed")
         assert peer.wait(PATIENCE) == 3  # what it got may not be all
 
 
