@@ -312,6 +312,11 @@ async def _dialed(
             return await _made(stream, INITIATOR, profile, replace(options, timeout=left), recorder)
 
 
+async def reach(host: str, port: int, timeout: float | None) -> tuple[ByteStream, float | None]:
+    """A TCP stream to a listener, and how many seconds of `timeout` are left; `TransportFailed` where there is none."""
+    return await _open(partial(anyio.connect_tcp, host, port), f"{host} port {port}", timeout)
+
+
 async def _open(
     dial: Callable[[], Awaitable[ByteStream]], where: str, timeout: float | None
 ) -> tuple[ByteStream, float | None]:

@@ -38,6 +38,7 @@ class StoreError(OSError):
 class _Entry:
     name: str
     peer_id: str
+    line: int
 
 
 class KnownPeersFile:
@@ -70,6 +71,13 @@ class KnownPeersFile:
         """The peer ids known under `name`."""
         return frozenset(entry.peer_id for entry in self._entries(self._read()) if entry.name == name)
 
+    def where(self, name: str) -> str | None:
+        """Where `name` stands, for people: `FILE line 3`; None where it does not."""
+        numbers = [str(entry.line) for entry in self._entries(self._read()) if entry.name == name]
+        if not numbers:
+            return None
+        return f"{self._path} line{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
+
     def remember(self, name: str, peer_id: str) -> None:
         """Add `peer_id` under `name`, for good; `ValueError` for an empty name, which a line cannot hold."""
         check_peer_id(peer_id)
@@ -78,7 +86,7 @@ class KnownPeersFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             text = self._read()
-            if any(entry == _Entry(name, peer_id) for entry in self._entries(text)):
+            if any((entry.name, entry.peer_id) == (name, peer_id) for entry in self._entries(text)):
                 return
             if text and not text.endswith("\n"):
                 text += "\n"
@@ -120,7 +128,7 @@ class KnownPeersFile:
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip() and not line.lstrip().startswith("#"):
                 try:
-                    yield _parsed(line)
+                    yield _parsed(line, number)
                 except ValueError as error:
                     raise StoreError(
                         f"{self._path}, line {number}: {error}; mend or remove the line, once you know who changed it"
@@ -136,13 +144,13 @@ def _check(said: str) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
-def _parsed(line: str) -> _Entry:
+def _parsed(line: str, number: int) -> _Entry:
     fields = line.split()
     if not 2 <= len(fields) <= 4:
         raise ValueError("expected NAME PEER-ID [DATE] [CHECK]")
     if len(fields) == 4 and fields[3] != _check(" ".join(fields[:3])):
         raise ValueError("the check does not fit: the line was changed or damaged")
-    return _Entry(unquote(fields[0], errors="strict"), check_peer_id(fields[1]))
+    return _Entry(unquote(fields[0], errors="strict"), check_peer_id(fields[1]), number)
 
 
 def check_owner_alone_writes(path: Path, found: os.stat_result) -> None:

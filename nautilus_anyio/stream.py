@@ -171,6 +171,7 @@ class SecureStream(ByteStream):
 
     async def update_keys(self, *, ask_peer: bool = False) -> None:
         """Change to the next traffic key of this direction now; with `ask_peer`, the peer does at its next send."""
+        await checkpoint_if_cancelled()
         async with self._sending:
             with self._sealing():
                 self._channel.update_keys(ask_peer=ask_peer)
@@ -181,6 +182,7 @@ class SecureStream(ByteStream):
 
         It is said authentically, but where the protocol has no close of its own (plain Noise): there the stream below ends.
         """
+        await checkpoint_if_cancelled()
         async with self._sending:
             with self._sealing():
                 self._channel.close()
@@ -199,10 +201,49 @@ class SecureStream(ByteStream):
         if not self._peer_closed:
             raise LocalProtocolError("wait_closed() is for after EndOfStream: the peer may still send")
         with suppress(ChannelFailed):
-            async with self._receiving:
-                while data := await self._receive():
-                    self._channel.receive_data(data)
-                    await self._next_event()
+            await self._until_the_end()
+
+    async def _until_the_end(self) -> None:
+        """Of the stream below, after the peer has closed its direction: nothing may come any more."""
+        async with self._receiving:
+            while data := await self._receive():
+                self._channel.receive_data(data)
+                await self._next_event()
+
+    async def finish(self) -> None:
+        """Once both directions have ended: close, and wait until the peer has, too. It has done then what it had to.
+
+        There is no limit to how long that takes. The end of the stream below is not authentic, its reset is not either: this
+        tells of a peer that failed after it had closed its direction, and could not say so any more.
+
+        Raises:
+            LocalProtocolError: before `send_eof`, or before `EndOfStream`.
+            ChannelFailed: the peer has broken off instead.
+        """
+        if not (self._sent_eof and self._peer_closed):
+            raise LocalProtocolError("finish() is for after send_eof() and EndOfStream")
+        self._check_open()
+        with suppress(NotImplementedError, BrokenResourceError, ClosedResourceError, OSError):
+            await self._transport.send_eof()
+        await self._until_the_end()
+        await self.aclose()
+
+    async def abort(self, reason: str, *, code: int = AlertCode.USER_CANCELED, retry_after: int | None = None) -> None:
+        """End both directions at once, and close. The peer is told `code`, unless `send_eof` was this end's last word.
+
+        Args:
+            reason: for this side's error, which every later call raises.
+            code: `USER_CANCELED`, `BUSY`, `INTERNAL_ERROR`, or an application's own, 256 to 65535.
+            retry_after: seconds after which the peer may try again; at most a day.
+
+        Raises:
+            ValueError: for another code, or a `retry_after` out of range.
+        """
+        if self._failure is None and not self._closed:
+            with suppress(HandshakeError, LocalProtocolError):
+                self._channel.abort(reason, code=code, retry_after=retry_after)
+            self._failed(HandshakeError(f"aborted by the application: {reason}", step="channel"))
+            await self._end_with_last_words()
 
     async def wait_accepted(self) -> None:
         """Wait until the responder has accepted us; raises `ChannelFailed` when it has not. Before any `receive`."""
@@ -216,7 +257,7 @@ class SecureStream(ByteStream):
         """Close. After an exception abort instead, when cancelled cut: the peer must not take half of the data for all."""
         try:
             if isinstance(error, Exception) and not self._closed:
-                await self._abort()
+                await self.abort("it failed", code=AlertCode.INTERNAL_ERROR)
             elif error is not None:
                 self._closed = True
                 await aclose_forcefully(self._transport)
@@ -273,14 +314,6 @@ class SecureStream(ByteStream):
             if isinstance(event, Signal):
                 self._channel.receive_data(await self._transport.receive(_RECEIVE_SIZE))
                 silence.deadline = current_time() + _LINGER
-
-    async def _abort(self) -> None:
-        """Tell the peer that something went wrong here."""
-        if self._failure is None:
-            with suppress(HandshakeError, LocalProtocolError):
-                self._channel.abort("the application failed", code=AlertCode.INTERNAL_ERROR)
-            self._failed(HandshakeError("aborted by the application", step="channel"))
-            await self._end_with_last_words()
 
     # ------------------------------------------------------------------ the pump
 

@@ -18,10 +18,11 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process, SocketAttribut
 from nautilus_core import Profile
 
 from ..stream import SecureStream
+from .meeting import serve_peers
 from .options import profile_from
 from .output import Output
 from .piping import BROKEN, CHUNK, LINGER, SinkFailed, carry, copy, discard, first_of, why
-from .serving import Place, run_until_signal, serve_peers
+from .serving import Place, run_until_signal
 
 _EXIT_SOON: Final = 0.5
 _TERMINATE_GRACE: Final = 2.0
@@ -121,7 +122,7 @@ class _Conversation:
             with CancelScope(shield=True):
                 if not self._finished:
                     await _end(process)
-                await process.aclose()
+                await _let_go(process)
             self._note(process)
 
     async def _talk(self, process: Process) -> None:
@@ -169,7 +170,7 @@ class _Conversation:
     def _note(self, process: Process) -> None:
         peer = self._secure.session.peer.peer_id
         status = process.returncode
-        how = "did not end" if status is None else ending(status)
+        how = "cannot be ended, and is left to itself," if status is None else ending(status)
         self._output.note(f"{self._words[0]} {how}, for {peer}", peer=peer, command=self._words[0], status=status)
 
 
@@ -197,13 +198,28 @@ def ending(status: int) -> str:
 
 
 async def _end(process: Process) -> None:
-    """See to it that a process and those of its group are gone: ask, then insist."""
+    """See to it that a process and those of its group are gone: ask, then insist.
+
+    One that has become another user's, as a set-uid program does, cannot be signalled: it is not waited for without end.
+    """
     if _signal_group(process, signal.SIGTERM):
         with anyio.move_on_after(_TERMINATE_GRACE):
             await process.wait()
             while _signal_group(process, 0):
                 await anyio.sleep(_POLL)
         _signal_group(process, signal.SIGKILL)
+    with anyio.move_on_after(_TERMINATE_GRACE):
+        await process.wait()
+
+
+async def _let_go(process: Process) -> None:
+    """Close the pipes to a process, which may still run: `Process.aclose` would wait for it."""
+    if process.returncode is not None:
+        await process.aclose()
+        return
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            await pipe.aclose()
 
 
 def _signal_group(process: Process, number: int) -> bool:

@@ -3,27 +3,142 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.stapled import MultiListener
 
-from nautilus_core import RESPONDER, Profile
+from nautilus_core import (
+    INITIATOR,
+    RESPONDER,
+    Anonymous,
+    Event,
+    HandshakeCompleted,
+    HandshakeTimeout,
+    Identity,
+    Profile,
+    Role,
+)
 
-from ..connect import connect, handshake
-from ..listen import accept_all
+from ..connect import EventHook, handshake, reach
+from ..listen import ConnectionFailure, Handler, accept_all
 from ..stream import SecureStream
-from .options import answering
+from .asking import Questions, words_in_lines
+from .options import REACH_TIMEOUT
+from .output import Output
 from .recording import recording_from
-from .serving import Place, quieten_log
+from .serving import Place, bound_from, listening, quieten_log
+
+_PATIENCE: Final = 1.0
+"""Seconds after which a peer that has not accepted us yet is likely to ask its owner."""
+
+_ASKED: Final = "run it again and answer"
+_ASKED_BY_PEER: Final = "when it comes again, answer"
+_MORE_TIME: Final = ", or say a longer --timeout SECONDS, or --trust pinned:KEY once its owner has told you the key"
+
+
+class Meeting:
+    """The handshakes of one command, which share what is asked and told at the terminal.
+
+    Args:
+        options: of a parser with `address`, `add_profile` and `add_recording`.
+        profile: what the handshakes are made of.
+        each: whether there may be many handshakes, each with a transcript of its own.
+    """
+
+    def __init__(self, options: argparse.Namespace, profile: Profile, *, each: bool = False) -> None:
+        self._options = options
+        self._profile = profile
+        self._questions = Questions()
+        self._recorded = recording_from(options, each=each)
+        self._told_that_we_wait = False
+
+    async def dial(self) -> SecureStream:
+        """Connect to the address in the options; raises what `nautilus_anyio.connect` does."""
+        limit: float = self._options.timeout
+        deadline = anyio.current_time() + limit
+        host, port = self._options.address
+        raw, _ = await reach(host, port, min(limit, REACH_TIMEOUT))
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+
+            def see(event: Event) -> None:
+                if isinstance(event, HandshakeCompleted):
+                    tasks.start_soon(self._say_that_we_wait)
+
+            try:
+                left = deadline - anyio.current_time()
+                stream = await self._shake_hands(raw, INITIATOR, left, None, on_event=see)
+            except Exception as error:  # raised below: a group would hide what it is
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return stream
+
+    async def _say_that_we_wait(self) -> None:
+        """When it takes a while: the peer's owner is being asked, and whoever sits here could call them."""
+        await anyio.sleep(_PATIENCE)
+        if not self._told_that_we_wait:
+            self._told_that_we_wait = True  # once, where many connections wait for one answer
+            self._options.output.note("waiting for the peer to accept us")
+
+    async def welcome(self, raw: ByteStream) -> SecureStream:
+        """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
+        remote = raw.extra(SocketAttribute.remote_address, None)
+        return await self._shake_hands(raw, RESPONDER, self._options.timeout, remote)
+
+    async def _shake_hands(
+        self, raw: ByteStream, role: Role, seconds: float, remote: object, on_event: EventHook | None = None
+    ) -> SecureStream:
+        """Where a question was open when the time was over, the error says what to do about it."""
+        asking = self._questions.of(remote)
+        try:
+            return await handshake(
+                raw, role, self._profile, timeout=seconds, answer=asking, on_event=on_event, **self._recorded
+            )
+        except HandshakeTimeout as error:
+            waited = f"{self._options.timeout:g} seconds"
+            if error.step == "accept":
+                raise HandshakeTimeout(
+                    f"the peer has not accepted us in {waited}",
+                    hint="its owner was asked, and has not answered: call them, then run it again",
+                    step=error.step,
+                ) from error
+            if asking.open is None:
+                raise
+            raise HandshakeTimeout(
+                f"nobody answered in {waited} whether {asking.open} is welcome",
+                hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
+                step=error.step,
+            ) from error
+
+
+def say_listening(options: argparse.Namespace, where: str, **fields: object) -> None:
+    """Note where we listen, and who we are: the other end's owner compares it with what they are asked.
+
+    Args:
+        options: of a parser that went through `add_profile`, after `profile_from`.
+        where: in words.
+        fields: the same for programs.
+    """
+    own: Identity | Anonymous = options.own
+    output: Output = options.output
+    if isinstance(own, Anonymous):
+        output.note(f"listening on {where}, as nobody in particular", **fields, peer_id=own.peer_id)
+        return
+    key = own.public
+    output.note(f"listening on {where}, as {own.peer_id}", **fields, peer_id=own.peer_id, words=key.words)
+    if not (output.as_json or output.quiet) and sys.stderr is not None and sys.stderr.isatty():
+        print(f"our key in words:\n{words_in_lines(key, '  ')}", file=sys.stderr, flush=True)
 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
-    host, port = options.address
-    recorded = recording_from(options)
-    return await connect(host, port, profile, timeout=options.timeout, answer=answering(), **recorded)
+    return await Meeting(options, profile).dial()
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -46,13 +161,12 @@ async def each_peer(
     options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
-    answer = answering()
-    recorded = recording_from(options, each=True)
+    meeting = Meeting(options, profile, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
         try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer, **recorded)
+            stream = await meeting.welcome(raw)
         except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
             options.output.note(str(error), kind=type(error).__name__)
             return
@@ -61,6 +175,35 @@ async def each_peer(
     host, port = options.address
     async with MultiListener(await Place(host, port).listen()) as listener:
         port = listener.extra(SocketAttribute.local_port)
-        options.output.note(f"listening on {host} port {port}", host=host, port=port)
+        say_listening(options, f"{host} port {port}", host=host, port=port)
+        async with anyio.create_task_group() as tasks:
+            await accept_all(listener, attempt, tasks)
+
+
+async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
+    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
+
+    Args:
+        options: of a parser with `address`, `add_profile`, `add_recording` and `add_bound`.
+        profile: what the handshakes are made of.
+        handler: called with each secure stream, which is closed when it returns.
+        what: what happens to peers, for the note that says where we listen.
+    """
+    meeting = Meeting(options, profile, each=True)
+    quieten_log()
+
+    async def attempt(raw: ByteStream) -> None:
+        remote = raw.extra(SocketAttribute.remote_address, None)
+        phase, peer_id = "handshake", None
+        try:
+            async with await meeting.welcome(raw) as secure:
+                phase, peer_id = "handler", secure.session.peer.peer_id
+                await handler(secure)
+        except Exception as error:  # likewise
+            failure = ConnectionFailure(error, phase, remote, peer_id)
+            options.output.note(f"a connection failed: {error}", **failure.fields)
+
+    async with listening(Place(*options.address), bound_from(options), options.output) as (listener, where):
+        say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
         async with anyio.create_task_group() as tasks:
             await accept_all(listener, attempt, tasks)

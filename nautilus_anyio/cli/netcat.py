@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any, Final
 
 import anyio
-from anyio import EndOfStream, Event
+from anyio import EndOfStream, Event, aclose_forcefully
 
 from nautilus_core import Profile
 
 from ..errors import ChannelFailed, TransportFailed
+from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
@@ -104,14 +105,36 @@ async def _talk_as_responder(options: argparse.Namespace, profile: Profile) -> i
 
 
 async def _talk(stream: SecureStream, output: Output) -> None:
-    """Both directions until both are closed."""
+    """Both directions until both are closed, and the peer has taken in what we have said."""
     output.connected(stream)
+    notice_dead_peers(stream)
+    terminal = _Terminal(stream, output)
     try:
         async with stream:
-            await _Terminal(stream, output).talk()
+            try:
+                await terminal.talk()
+            except BaseException:
+                if (
+                    terminal.has_said_all
+                ):  # no alert can follow our close: a reset tells the peer, who waits for our end
+                    reset_at_close(stream)
+                    await aclose_forcefully(stream)
+                raise
+            if terminal.has_said_all:
+                await _finish(stream)
     except ExceptionGroup as group:
         error = first_of(group)
         raise error.error if isinstance(error, SinkFailed) else error from None
+
+
+async def _finish(stream: SecureStream) -> None:
+    """Both have closed their direction. The peer closes altogether when it has written out what it got; or it breaks off."""
+    try:
+        await stream.finish()
+    except ChannelFailed as failed:
+        raise ChannelFailed(
+            TransportFailed("the peer broke off at the end: it may not have written out all that it got")
+        ) from failed
 
 
 class _Terminal:
@@ -121,6 +144,11 @@ class _Terminal:
         self._stream = stream
         self._output = output
         self._said_all = Event()
+
+    @property
+    def has_said_all(self) -> bool:
+        """Whether our direction is closed."""
+        return self._said_all.is_set()
 
     async def talk(self) -> None:
         """Carry both directions."""

@@ -1,31 +1,31 @@
-"""Options that several commands share: addresses, identities, trust, the backend. They ask the terminal; no network."""
+"""Options that several commands share: addresses, identities, trust, the backend. No network."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import importlib.util
-import io
 import os
 import re
-import select
 import sys
-import termios
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-import anyio
-import anyio.from_thread
-
-from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
+from nautilus_core import ANONYMOUS, Anonymous, Identity, Profile, TrustPolicy, profiles, trust
 
 from ..stores import KnownPeersFile, load_identity, save_identity
 from .output import Output, add_output
 from .usage import Parser
+
+TIMEOUT: Final = 120.0
+"""Seconds for a handshake and whoever answers its questions: SSH's LoginGraceTime."""
+
+REACH_TIMEOUT: Final = 30.0
+"""Seconds at most for reaching the machine of a peer or a service, where nobody is asked anything."""
 
 
 def add_command(
@@ -142,7 +142,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         "--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable, best first"
     )
     parser.add_argument(
-        "--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for the handshake (default: 30)"
+        "--timeout",
+        type=seconds,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"for the handshake, with the questions that it asks at both ends (default: {TIMEOUT:.0f}); a peer that is not "
+        f"reached in {REACH_TIMEOUT:.0f} is given up in any case",
     )
 
 
@@ -163,10 +168,13 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
         options: of a parser that went through `add_profile`.
         name: what the peer is remembered under; None, as for who listens, for its own peer id.
         protocols: application protocol ids of the command's own, where the user names none.
+
+    `options.own` is the identity from then on, or `ANONYMOUS`: who listens says who it is.
     """
+    options.own = _identity(options)
     suites = {"suites": options.suite} if options.suite else {}
     return profiles.nautilus(
-        identity=_identity(options),
+        identity=options.own,
         trust=_trust(options, name),
         protocols=options.protocol or protocols,
         **suites,
@@ -239,8 +247,20 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
-_LOOK_UP: Final = 100  # milliseconds
 _POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
+
+
+class _ToldKnownPeers(KnownPeersFile):
+    """Notes whom it remembers, and where."""
+
+    def __init__(self, path: Path, output: Output) -> None:
+        super().__init__(path)
+        self._told = path
+        self._output = output
+
+    def remember(self, name: str, peer_id: str) -> None:
+        super().remember(name, peer_id)
+        self._output.note(f"remembered as {name} in {self._told}", name=name, peer_id=peer_id, file=str(self._told))
 
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
@@ -254,70 +274,10 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     if kind == "known-peers":
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
-        return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)
+        path = Path(argument) if argument else configuration() / "known_peers"
+        return trust.known_peers(_ToldKnownPeers(path, options.output), name=name)
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":
         return trust.ask(anonymous=options.allow_anonymous)
     raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")
-
-
-def answering() -> Callable[[Any], Awaitable[None]]:
-    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last.
-
-    Who waits with the same question, as the connections of one tunnel do at a first contact, gets the same answer.
-    """
-    asking = anyio.Lock()
-    last: tuple[object, float, str | None] = (None, -inf, None)
-
-    async def answer(question: Any) -> None:
-        nonlocal last
-        if not isinstance(question, PeerIdentified):
-            question.reject(f"the command cannot answer a {type(question).__name__}")
-            return
-        key = (question.name, question.peer.peer_id)
-        came_at = anyio.current_time()
-        async with asking:
-            asked, answered_at, refusal = last
-            if asked != key or answered_at < came_at:
-                refusal = await anyio.to_thread.run_sync(ask_on_terminal, question)
-                last = (key, anyio.current_time(), refusal)
-        if refusal is None:
-            question.accept()
-        else:
-            question.reject(refusal)
-
-    return answer
-
-
-def ask_on_terminal(question: PeerIdentified) -> str | None:
-    """Ask whoever sits at the terminal whether a peer is welcome, as SSH does at a first contact; in a worker thread.
-
-    Returns:
-        None for a yes, else why the peer is refused.
-    """
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
-    except OSError:
-        return (
-            f"there is no terminal to ask on; ask its owner whether {question.peer.peer_id} is its key, then say "
-            "--trust pinned:KEY"
-        )
-    with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
-        termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
-        where = "" if question.name in (None, question.peer.peer_id) else f" of {question.name}"
-        terminal.write(f"The key{where} is not known:  {question.peer.peer_id}\n")
-        if not isinstance(question.peer, Anonymous):
-            terminal.write(f"in hex    {question.peer.public_key.fingerprint.hex()}\n")
-            terminal.write(f"in words  {question.peer.public_key.words}\n")
-        terminal.write("Do you trust it? (yes/no) ")
-        typed = select.poll()
-        typed.register(descriptor, select.POLLIN)
-        try:
-            while not typed.poll(_LOOK_UP):
-                anyio.from_thread.check_cancelled()
-        except BaseException:
-            terminal.write("\nIt does not wait for the answer any more.\n")
-            raise
-        answer = terminal.readline().strip().lower()
-    return None if answer in ("yes", "y") else "refused at the terminal"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from contextlib import suppress
 from typing import Final, Protocol
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, aclose_forcefully
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketStream
 
 from nautilus_core import HandshakeError
 
 from ..errors import ChannelFailed, in_words
+from ..sockets import reset_at_close
 from ..stream import SecureStream
 
 CHUNK: Final = 262_144
@@ -22,8 +21,6 @@ BROKEN: Final = (BrokenResourceError, ClosedResourceError, OSError)
 
 LINGER: Final = 5.0
 """Seconds that an end which is not listened to any more has, to notice and to end as well."""
-
-_RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Source(Protocol):
@@ -166,11 +163,3 @@ class _Way:
             tasks.start_soon(limit)
             await discard(self._source)
             tasks.cancel_scope.cancel()
-
-
-def reset_at_close(stream: SocketStream) -> None:
-    """Make the close of a TCP socket a reset, which its other end cannot take for an end of data. Others just close."""
-    raw = stream.extra(SocketAttribute.raw_socket)
-    if raw.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):  # it is closed already
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)

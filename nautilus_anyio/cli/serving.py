@@ -10,7 +10,6 @@ import errno
 import logging
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,24 +17,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from anyio import BrokenResourceError, TypedAttributeProvider, aclose_forcefully
+from anyio import BrokenResourceError, aclose_forcefully
 from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, TaskGroup
 
-from nautilus_core import Profile
-
 from ..errors import in_words
-from ..listen import ConnectionFailure, ErrorHook, Handler, serve
-from .options import address, answering
+from ..sockets import notice_dead_peers
+from .asking import end_line
+from .options import address
 from .output import Output
 from .piping import why
-from .recording import recording_from
 
 _MOST_CONNECTIONS: Final = 1000
 _FILES_EACH: Final = 4
 _OTHER_FILES: Final = 64
 _PAUSE: Final = 0.1
-_KEEP_ALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
-"""A peer that vanished without a word is noticed after two minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +148,7 @@ class BoundedListener(Listener[SocketStream]):
             tasks.start_soon(self._handle, handler, stream)
 
     async def _take_place(self, stream: SocketStream) -> None:
-        keep_alive(stream)
+        notice_dead_peers(stream)
         if not self._free.value and not self._told:
             self._told = True
             self._output.note(f"{self._most} connections at once: the next ones wait (see --max-connections)")
@@ -190,50 +185,6 @@ async def listening(where: Place, most: int, output: Output) -> AsyncIterator[tu
             Path(where.path).unlink(missing_ok=True)
 
 
-def keep_alive(stream: TypedAttributeProvider) -> None:
-    """Have the system find out whether the other end of a TCP connection is still there."""
-    raw = stream.extra(SocketAttribute.raw_socket)
-    if raw.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEP_ALIVE:
-                raw.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
-    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
-
-    Args:
-        options: of a parser with `address`, `add_profile`, `add_recording` and `add_bound`.
-        profile: what the handshakes are made of.
-        handler: called with each secure stream.
-        what: what happens to peers, for the note that says where we listen.
-    """
-    bound = bound_from(options)
-    recorded = recording_from(options, each=True)
-    quieten_log()
-    async with listening(Place(*options.address), bound, options.output) as (listener, where):
-        options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
-        await serve(
-            listener,
-            handler,
-            profile,
-            timeout=options.timeout,
-            answer=answering(),
-            on_error=noting(options.output),
-            **recorded,
-        )
-
-
-def noting(output: Output) -> ErrorHook:
-    """A hook that notes what ended a connection."""
-
-    def note(failure: ConnectionFailure) -> None:
-        output.note(f"a connection failed: {failure.error}", **failure.fields)
-
-    return note
-
-
 def quieten_log() -> None:
     """The command notes each failure itself: the log records about it are for programs that ask for them."""
     logging.getLogger("nautilus_anyio").addHandler(logging.NullHandler())
@@ -266,7 +217,9 @@ async def _until_signal(function: Callable[..., Awaitable[int]], arguments: tupl
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
-                async for _ in signals:
+                async for number in signals:
+                    if number == signal.SIGINT:
+                        end_line()
                     tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)

@@ -6,18 +6,23 @@ Each connection to the far side is a secure connection of its own, and one to th
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from anyio import aclose_forcefully
 from anyio.abc import SocketStream
 
-from nautilus_core import HandshakeError, LocalProtocolError, Profile
+from nautilus_core import HandshakeError, LocalProtocolError, PeerAborted, Profile
 
-from ..connect import connect
+from ..errors import ChannelFailed
+from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
-from .options import answering, profile_from
-from .piping import BROKEN, pipe, reset_at_close, why
-from .recording import recording_from
-from .serving import Place, bound_from, keep_alive, listening, run_until_signal, serve_peers
+from .meeting import Meeting, say_listening, serve_peers
+from .options import REACH_TIMEOUT, profile_from
+from .piping import BROKEN, pipe, why
+from .serving import Place, bound_from, listening, run_until_signal
+
+NO_SERVICE: Final = 502
+"""What the exit tells the entrance when it cannot reach the service: an application's alert code, HTTP's for the same."""
 
 
 def forward(options: argparse.Namespace) -> int:
@@ -30,14 +35,23 @@ async def _forward(options: argparse.Namespace, profile: Profile) -> int:
 
     async def handle(secure: SecureStream) -> None:
         try:
-            local = await service.dial(options.timeout)
-            keep_alive(local)
+            local = await _dial(service, secure, min(options.timeout, REACH_TIMEOUT))
+            notice_dead_peers(local)
             await pipe(secure, local)
         except BROKEN as error:
             raise ConnectionError(f"{secure.session.peer.peer_id}: {why(error, 'the service')}") from error
 
     await serve_peers(options, profile, handle, f"for {service}")
     return 0
+
+
+async def _dial(service: Place, secure: SecureStream, seconds: float) -> SocketStream:
+    """Connect to the service; where that fails, the entrance is told so, and `ConnectionError` is raised."""
+    try:
+        return await service.dial(seconds)
+    except ConnectionError:
+        await secure.abort("there is no connection to the service", code=NO_SERVICE)
+        raise
 
 
 def enter(options: argparse.Namespace) -> int:
@@ -50,12 +64,11 @@ def enter(options: argparse.Namespace) -> int:
 async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
     bound = bound_from(options)
-    answer = answering()
-    recorded = recording_from(options, each=True)
+    meeting = Meeting(options, profile, each=True)
 
     async def secured(local: SocketStream) -> SecureStream:
         try:
-            return await connect(host, port, profile, timeout=options.timeout, answer=answer, **recorded)
+            return await meeting.dial()
         except BaseException:
             reset_at_close(local)
             await aclose_forcefully(local)
@@ -64,12 +77,22 @@ async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     async def handle(local: SocketStream) -> None:
         try:
             async with await secured(local) as secure:
-                keep_alive(secure)
+                notice_dead_peers(secure)
                 await pipe(secure, local)
         except (HandshakeError, LocalProtocolError, *BROKEN) as error:
-            options.output.note(f"a connection failed: {why(error, 'the client')}", kind=type(error).__name__)
+            options.output.note(f"a connection failed: {_what_happened(error)}", kind=type(error).__name__)
 
     async with listening(options.listen, bound, options.output) as (listener, where):
-        options.output.note(f"listening on {where}, for {host} port {port}", host=where.host, port=where.port)
+        say_listening(options, f"{where}, for {host} port {port}", host=where.host, port=where.port)
         await listener.serve(handle)
     return 0
+
+
+def _what_happened(error: Exception) -> str:
+    """What ended a connection, as the entrance says it."""
+    cause = error.error if isinstance(error, ChannelFailed) else None
+    if isinstance(cause, PeerAborted) and cause.code == NO_SERVICE:
+        return (
+            "the other end of the tunnel has no connection to its service: see whether it runs, and what is noted there"
+        )
+    return why(error, "the client")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
@@ -103,6 +103,14 @@ class KnownPeers(Protocol):
         """Add `peer_id` under `name`, for good."""
 
 
+@runtime_checkable
+class LocatedKnownPeers(Protocol):
+    """What a `KnownPeers` may offer as well: where an entry stands, so that people find it."""
+
+    def where(self, name: str) -> str | None:
+        """Where the peers known under `name` stand, in words: a file and a line. None when there is nothing to say."""
+
+
 class InMemoryKnownPeers:
     """`KnownPeers` that are forgotten with the process."""
 
@@ -150,9 +158,15 @@ class _KnownPeers(TrustPolicy):
                 f"{name} has another key than before",
                 expected=" or ".join(sorted(known)),
                 received=peer.peer_id,
-                hint="its key was replaced, or somebody stands in between; ask its owner before you trust the new one",
+                hint="its key was replaced, or somebody stands in between; ask its owner before you trust the new one"
+                + self._offending(name),
             )
         return bool(known)
+
+    def _offending(self, name: str) -> str:
+        """Which entry to remove, where the store can tell; for people on this side only."""
+        where = self._store.where(name) if isinstance(self._store, LocatedKnownPeers) else None
+        return "" if where is None else f"; offending entry in {where}: remove it if the key was changed on purpose"
 
 
 def _types(*, anonymous: bool) -> tuple[str, ...]:

@@ -165,3 +165,58 @@ async def test_a_send_that_waits_for_its_turn_breaks_nothing() -> None:
     await ours.aclose()
     assert found[-1] == "closed"
     assert sum(map(len, found[:-1])) == size
+
+
+async def send_something(stream: SecureStream) -> None:
+    """One record."""
+    await stream.send(b"not this")
+
+
+@pytest.mark.parametrize("action", [send_something, SecureStream.update_keys, SecureStream.send_eof])
+async def test_what_is_cancelled_before_it_begins_changes_nothing(
+    action: Callable[[SecureStream], Awaitable[Any]],
+) -> None:
+    ours, theirs, *_ = await secure_pair()
+    with nonces_watched() as watch:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await action(ours)
+        assert scope.cancelled_caught
+        assert not watch.sealed
+        await ours.send(b"this")
+        assert await theirs.receive() == b"this"
+        await ours.send_eof()
+        with pytest.raises(anyio.EndOfStream):
+            await theirs.receive()
+    for stream in (ours, theirs):
+        await stream.aclose()
+
+
+async def abort(stream: SecureStream) -> None:
+    """End both directions, with a code."""
+    await stream.abort("enough", code=300)
+
+
+async def finish(stream: SecureStream) -> None:
+    """Close, and wait for the peer's close."""
+    await stream.send_eof()
+    with pytest.raises(anyio.EndOfStream):
+        await stream.receive()
+    await stream.finish()
+
+
+@pytest.mark.parametrize("action", [abort, finish])
+async def test_an_abort_and_a_finish(action: Callable[[SecureStream], Awaitable[Any]]) -> None:
+    for number in range(1, MOST):
+        ours, theirs, below, _ = await secure_pair()
+        found: list[Any] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_to_the_end, theirs, found)
+            caught = await cancelled_at(number, functools.partial(use, ours, action))
+            with pytest.raises(anyio.ClosedResourceError):
+                await below.send(b"x")
+        assert found[-1] == "closed" or isinstance(found[-1], ChannelFailed)
+        if not caught:
+            break
+    assert 1 < number < MOST - 1
+    assert (found == ["closed"]) is (action is finish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -10,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 
+from nautilus_anyio.cli import exec as exec_
 from nautilus_core import Identity
 
 from .processes import NAUTILUS, PATIENCE, Running, alive, eventually, running
@@ -212,3 +215,22 @@ def test_a_terminal_that_is_gone_ends_the_processes_too_but_not_under_nohup(tmp_
             assert talk(deaf.port, b"hello").stdout == b"hello"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.anyio
+async def test_a_process_that_may_not_be_signalled_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(group: int, number: int) -> None:  # what the system says of a set-uid program that became another user
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    process = await anyio.open_process(["sleep", "60"], start_new_session=True)
+    try:
+        with monkeypatch.context() as patch, anyio.fail_after(PATIENCE):
+            patch.setattr(os, "killpg", refuse)
+            await exec_._end(process)
+            await exec_._let_go(process)
+        assert process.returncode is None
+        assert alive(process.pid)
+    finally:
+        process.kill()
+        await process.aclose()
+    assert process.returncode == -signal.SIGKILL

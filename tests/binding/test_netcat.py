@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,8 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
                 shown += os.read(terminal, 4096)
         assert exit_code(process) == 130
         assert b"Traceback" not in shown
+        assert not shown.endswith(b"^C")  # the shell's prompt begins on a line of its own
+        assert (b"^C\r\n" in shown) is (how == "typed")
         assert peer.wait(PATIENCE) == 4  # what it got may not be all
 
 
@@ -158,3 +161,27 @@ def test_the_peers_end_is_passed_on_though_our_own_input_goes_on() -> None:
             assert peer.stdout.read() == b"understood"
             assert connected.wait(PATIENCE) == 0
         assert peer.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("said_all", [True, False], ids=["nothing-to-say", "still-talking"])
+@pytest.mark.parametrize("loser", ["listen", "connect"])
+def test_who_loses_the_data_makes_the_other_end_fail(loser: str, said_all: bool, backend: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(1000))
+    port = free_port()
+    with Path("/dev/full").open("wb") as full, (tmp_path / "data").open("rb") as data:
+        files = {
+            "lost": {"stdin": subprocess.DEVNULL if said_all else subprocess.PIPE, "stdout": full},
+            "sent": {"stdin": data, "stdout": subprocess.DEVNULL},
+        }
+        here, there = ("lost", "sent") if loser == "listen" else ("sent", "lost")
+        listening = start_listener(port, *TRUST, "--backend", backend, **files[here])
+        command = [*NAUTILUS, "connect", str(port), *TRUST, "--backend", backend]
+        connected: subprocess.Popen[bytes] = subprocess.Popen(command, stderr=subprocess.PIPE, **files[there])  # type: ignore[call-overload]
+        losing, sending = (listening, connected) if loser == "listen" else (connected, listening)
+        assert losing.wait(PATIENCE) == 1
+        assert sending.wait(PATIENCE) == 3
+        for process in (losing, sending):
+            _, complaint = process.communicate()
+            assert b"Traceback" not in complaint
+            assert (b"No space left" in complaint) is (process is losing)

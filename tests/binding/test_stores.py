@@ -45,6 +45,15 @@ def test_a_peer_that_was_remembered_is_known_to_the_next_process(path: Path) -> 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_where_an_entry_stands_is_told_in_words(path: Path) -> None:
+    store = KnownPeersFile(path)
+    assert store.where("gateway") is None
+    path.parent.mkdir()
+    path.write_text(f"# the lab\ngateway {BOB.peer_id}\nother {BOB.peer_id}\ngateway {MALLORY.peer_id}\n")
+    assert store.where("other") == f"{path} line 3"
+    assert store.where("gateway") == f"{path} lines 2 and 4"
+
+
 def test_the_file_can_be_read_and_edited_by_people(path: Path) -> None:
     path.parent.mkdir()
     path.write_text(f"# the lab\n\n  gateway   {BOB.peer_id}\n# by hand, without a line's end", encoding="utf-8")

@@ -198,6 +198,7 @@ def test_a_service_that_is_down_is_noted_and_disturbs_nobody(backend: str) -> No
             f"no connection to the service at 127.0.0.1:{port}: Connection refused"
         ]
         assert len(entrance.notes) == 1
+        assert "the other end of the tunnel has no connection to its service" in entrance.notes[0]["note"]
         with socket.create_server(("127.0.0.1", port)) as tunnel.service:
             tunnel.service.settimeout(PATIENCE)
             again, there = tunnel.pair()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar, cast, overload
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
-from anyio.abc import SocketAttribute
 
 from nautilus_core import HandshakeError
 
+from ...sockets import notice_dead_peers
 from ...stream import SecureStream
 from .messages import (
     AnyMessage,
@@ -47,7 +46,7 @@ class Wire:
     def __init__(self, stream: SecureStream) -> None:
         self._stream = stream
         self._parser = Parser()
-        notice_dead_peers(stream)
+        notice_dead_peers(stream, seconds=_DEAD_AFTER, sending=True)
 
     async def introduce(self, own: Ready | Sending) -> None:
         """Say which of the two this end is, and hear what the other one is; before all else.
@@ -116,22 +115,6 @@ def shown(came: AnyMessage | bytes) -> str:
 
 def _name(kind: type[Message]) -> str:
     return f"'{kind.__struct_config__.tag}'"
-
-
-def notice_dead_peers(stream: SecureStream) -> None:
-    """Let TCP find out within a minute about a peer that vanished without a word, sending or receiving."""
-    tcp = stream.extra(SocketAttribute.raw_socket, None)
-    if tcp is None or tcp.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", _DEAD_AFTER // 2),
-        ("TCP_KEEPINTVL", _DEAD_AFTER // 6),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", _DEAD_AFTER * 1000),
-    ):
-        if hasattr(socket, name):
-            tcp.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def together(*jobs: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,159 @@
+"""Questions at the terminal: whether a peer is welcome. Who meets whom, and when, is not known here."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import termios
+from contextlib import suppress
+from math import inf
+from typing import Any, Final
+
+import anyio
+import anyio.from_thread
+
+from nautilus_core import Anonymous, PeerIdentified
+from nautilus_core.identity.credentials import PublicKey
+
+_LOOK_UP: Final = 100  # milliseconds
+_WORDS_A_LINE: Final = 8
+_PROMPTS: Final[set[int]] = set()
+"""The terminals on which a question is open, as descriptors: one at most at a time."""
+
+
+class Questions:
+    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last.
+
+    Who waits with the same question, as the connections of one tunnel do at a first contact, gets the same answer.
+    """
+
+    def __init__(self) -> None:
+        self._one_at_a_time = anyio.Lock()
+        self._last: tuple[object, float, str | None] = (None, -inf, None)
+
+    def of(self, remote: object) -> Asking:
+        """What answers the questions of one handshake.
+
+        Args:
+            remote: the address of a peer that has come to us, as its socket has it; None for one that we have dialled.
+        """
+        return Asking(self, remote)
+
+    async def ask(self, question: PeerIdentified, remote: object) -> str | None:
+        """None for a peer that is welcome, else why it is refused."""
+        key = (question.name, question.peer.peer_id)
+        came_at = anyio.current_time()
+        async with self._one_at_a_time:
+            asked, answered_at, refusal = self._last
+            if asked != key or answered_at < came_at:
+                refusal = await anyio.to_thread.run_sync(ask_on_terminal, question, remote)
+                self._last = (key, anyio.current_time(), refusal)
+        return refusal
+
+
+class Asking:
+    """Answers the questions of one handshake; its `answer=`.
+
+    Attributes:
+        open: the peer that was asked about, until there is an answer; None before and after.
+    """
+
+    def __init__(self, questions: Questions, remote: object) -> None:
+        self._questions = questions
+        self._remote = remote
+        self.open: str | None = None
+
+    async def __call__(self, question: Any) -> None:
+        """Answer `question`; one that is not about a peer is refused."""
+        if not isinstance(question, PeerIdentified):
+            question.reject(f"the command cannot answer a {type(question).__name__}")
+            return
+        self.open = question.peer.peer_id
+        refusal = await self._questions.ask(question, self._remote)
+        self.open = None
+        if refusal is None:
+            question.accept()
+        else:
+            question.reject(refusal)
+
+
+def address_in_words(remote: object) -> str:
+    """`from 10.0.0.7 port 4312`; nothing for what is no TCP address."""
+    if not isinstance(remote, tuple) or len(remote) < 2:
+        return ""
+    return f"from {remote[0]} port {remote[1]}"
+
+
+def words_in_lines(key: PublicKey, indent: str) -> str:
+    """The words of a key for two people to compare, in two lines of eight: all sixteen are wider than most terminals."""
+    words = key.words.split()
+    lines = [words[start : start + _WORDS_A_LINE] for start in range(0, len(words), _WORDS_A_LINE)]
+    return "\n".join(f"{indent}{' '.join(line)}" for line in lines)
+
+
+def ask_on_terminal(question: PeerIdentified, remote: object = None) -> str | None:
+    """Ask whoever sits at the terminal whether a peer is welcome, as SSH does at a first contact; in a worker thread.
+
+    Args:
+        question: about whom.
+        remote: the address of a peer that has come to us; None for one that we have dialled.
+
+    Returns:
+        None for a yes, else why the peer is refused.
+    """
+    try:
+        descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        return (
+            f"there is no terminal to ask on; ask its owner whether {question.peer.peer_id} is its key, then say "
+            "--trust pinned:KEY"
+        )
+    with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
+        termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
+        terminal.write(_shown(question, remote))
+        typed = select.poll()
+        typed.register(descriptor, select.POLLIN)
+        _PROMPTS.add(descriptor)
+        try:
+            while not typed.poll(_LOOK_UP):
+                anyio.from_thread.check_cancelled()
+        except BaseException:
+            terminal.write("\nIt does not wait for the answer any more.\n")
+            raise
+        finally:
+            _PROMPTS.discard(descriptor)
+        answer = terminal.readline().strip().lower()
+    return None if answer in ("yes", "y") else "refused at the terminal"
+
+
+def _shown(question: PeerIdentified, remote: object) -> str:
+    """The question, in lines that fit a terminal."""
+    peer = question.peer
+    whose = "" if question.name in (None, peer.peer_id) else f" of {question.name}"
+    came = f" of a peer {where}" if (where := address_in_words(remote)) else ""
+    if isinstance(peer, Anonymous):
+        return f"The peer{whose or came.removeprefix(' of a peer')} does not say who it is.\nIs it welcome? (yes/no) "
+    key = peer.public_key
+    return (
+        f"The key{whose}{came} is not known:\n  {peer.peer_id}\nin hex:\n  {key.fingerprint.hex()}\n"
+        f"in words:\n{words_in_lines(key, '  ')}\nDo you trust it? (yes/no) "
+    )
+
+
+def end_line() -> None:
+    """After Ctrl-C: the terminal shows "^C", and what is said next, or the shell's prompt, begins on a new line.
+
+    An open question sees to that itself. A process in the background, and a terminal that shows nothing, need none.
+    """
+    if _PROMPTS:
+        return
+    with suppress(OSError, termios.error):
+        descriptor = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)
+        try:
+            local = termios.tcgetattr(descriptor)[3]
+            shows = local & termios.ECHO and local & termios.ECHOCTL
+            if shows and os.tcgetpgrp(descriptor) == os.getpgrp():
+                os.write(descriptor, b"\n")
+        finally:
+            os.close(descriptor)
