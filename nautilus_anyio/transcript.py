@@ -41,6 +41,16 @@ _BLOCK: Final = 65_536
 _SUFFIX: Final = ".jsonl"
 
 
+def check_new(path: Path) -> None:
+    """Before a peer is called: raise `FileExistsError` where a transcript would not find its name free."""
+    if os.path.lexists(path):
+        raise _there_already(path)
+
+
+def _there_already(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, "there is a file already; a transcript is never written over", str(path))
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """Where and how to record: for `record=` of `connect`, `handshake` and `serve`, which also take a path alone.
@@ -82,9 +92,7 @@ class FileRecorder:
         try:
             self._file = FileIO(path, "x", opener=_for_owner)
         except FileExistsError:
-            raise FileExistsError(
-                errno.EEXIST, "there is a file already; a transcript is never written over", str(path)
-            ) from None
+            raise _there_already(path) from None
         self.path = path
         self.whole_channel = recording.whole_channel
         self.recorder = Recorder(

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Final, TypedDict
 
-from ..transcript import Recording, prepare_folder
+from ..transcript import Recording, check_new, prepare_folder
 from .output import Output
 
 _DANGER: Final = "DANGEROUS: whoever has the file can read the session"
@@ -51,7 +51,7 @@ def recording_from(options: argparse.Namespace, *, each: bool = False) -> Record
 
     Raises:
         ValueError: the options do not go together.
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be made, or the file is there.
     """
     path, secrets, key_log = options.record, options.record_secrets, options.dangerously_log_keys
     output: Output = options.output
@@ -64,6 +64,8 @@ def recording_from(options: argparse.Namespace, *, each: bool = False) -> Record
         return Recorded(record=None, key_log=key_log)
     if each:
         prepare_folder(path)
+    else:
+        check_new(path)
     what = "each handshake is recorded in the folder" if each else "the handshake is recorded in"
     output.note(
         f"{what} {path}{f', with secrets. {_DANGER}' if secrets else ''}", transcript=str(path), secrets=secrets
