@@ -28,8 +28,8 @@ from rich.progress import (
 
 from nautilus_core import HandshakeError
 
+from ..pictures.words import printable
 from ..stream import SecureStream
-from .tables import printable
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -6,15 +6,11 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
-from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from rich.markup import escape
 from rich.table import Table
 
@@ -28,10 +24,10 @@ from nautilus_core import (
     Profile,
     SessionKeyDerivation,
     lay_out,
-    noise,
     profiles,
     trust,
 )
+from nautilus_core.transcript.rebuilt import noise_profile
 
 from .options import add_command, add_group
 from .output import Output
@@ -43,10 +39,6 @@ _EXAMPLES: Final = """\
   nautilus profile show --profile acme.node:make_profile    your own: a Profile, or what makes one
   nautilus profile show --noise Noise_XX_25519_ChaChaPoly_SHA256
   nautilus profile show --mermaid > handshake.mmd           a sequence diagram"""
-
-KEY_PAIRS: Final[Mapping[str, Callable[[], X25519PrivateKey | X448PrivateKey]]] = MappingProxyType(
-    {"25519": X25519PrivateKey.generate, "448": X448PrivateKey.generate}
-)
 
 _WIDE: Final = 110
 """Columns of a terminal from which on there is room for what each message holds."""
@@ -97,32 +89,6 @@ def _profile(options: argparse.Namespace) -> Profile:
     suites: dict[str, Any] = {"suites": options.suite} if options.suite else {}
     identity = ANONYMOUS if options.anonymous else Identity.generate()
     return profiles.nautilus(identity=identity, trust=trust.anyone(), protocols=options.protocol, **suites)
-
-
-def noise_profile(name: str) -> Profile:
-    """A profile of the Noise protocol `name`, with keys of nobody's, to be looked at; `ValueError` for a wrong name."""
-    protocol = noise.NoiseProtocol.parse(name)
-    own = KEY_PAIRS[protocol.dh.name]()
-    public = own.public_key()
-    psks = [bytes(32)] * sum(message.tokens.count("psk") for message in protocol.pattern.messages)
-    anyone = trust.anyone(anonymous=True)
-    problem = ValueError(f"no profile of {name}")
-    for static, remote, ephemeral, remote_ephemeral, policy in product(
-        (own, None), (None, public), (None, own), (None, public), (anyone, None)
-    ):
-        try:
-            return profiles.noise(
-                name,
-                static=static,
-                remote_static=remote,
-                psks=psks,
-                trust=policy,
-                ephemeral=ephemeral,
-                remote_ephemeral=remote_ephemeral,
-            )
-        except ValueError as error:
-            problem = error
-    raise problem
 
 
 def imported_profile(path: str) -> Profile:

@@ -1,4 +1,4 @@
-"""How the command shows tables, and text that is not its own. What it says is elsewhere."""
+"""How the command shows tables. What it says is elsewhere."""
 
 from __future__ import annotations
 
@@ -32,9 +32,3 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
         table.add_row(Text("" if name == before else name, style="bold"), Text(text))
         before = name
     return table
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """A peer's text, or a file's name, so that it cannot steer the terminal: what does not print is shown as Python does."""
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:most])
-    return shown if most is None or len(text) <= most else f"{shown}..."

@@ -22,7 +22,7 @@ from ..steps.cipher_suite import SuiteOffer, SuiteSelection
 from ..steps.hello import Hello, HelloSelection
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
 from ..steps.session_keys import InitiatorFinished, ResponderFinished
-from .lines import Frame, Header, Received, Sent
+from .lines import MAX_LINES, Frame, Header, Received, Sent
 from .reader import Transcript
 
 _MESSAGES: Final[Mapping[str, Any]] = MappingProxyType(
@@ -147,9 +147,13 @@ def pieces_of(transcript: Transcript) -> list[Piece]:
 
 def _rest(wire: _Wire, framing: str) -> Iterator[Piece]:
     """What follows the last message that was accepted."""
+    number = 0
     while left := wire.left():
+        number += 1
         size, kind = len(left), "rest"
-        if framing == "nautilus/1" and len(left) >= HEADER_LENGTH and left[0] in _KINDS:
+        if number > MAX_LINES:  # nobody looks at more; an empty record takes four bytes
+            pass
+        elif framing == "nautilus/1" and len(left) >= HEADER_LENGTH and left[0] in _KINDS:
             size, kind = HEADER_LENGTH + int.from_bytes(left[1:HEADER_LENGTH], "big"), _KINDS[left[0]]
         elif framing == "length-prefixed" and len(left) >= 2:
             size, kind = 2 + int.from_bytes(left[:2], "big"), "record"
@@ -187,7 +191,18 @@ def _decoded(step: str, data: bytes, header: Header) -> Mapping[str, Any]:
         elements = msgspec.msgpack.decode(body, type=list[Any])
     except _ERRORS:
         return _NO_FIELDS
-    return {f"[{place}]": element for place, element in enumerate(elements) if place}
+    return {f"[{place}]": _shallow(element) for place, element in enumerate(elements) if place}
+
+
+def _shallow(value: Any, depth: int = 6) -> Any:
+    """A value of the user's without what is nested too deep to be shown."""
+    if not isinstance(value, (list, dict)):
+        return value
+    if depth == 0:
+        return "..."
+    if isinstance(value, dict):
+        return {str(name)[:64]: _shallow(inner, depth - 1) for name, inner in value.items()}
+    return [_shallow(one, depth - 1) for one in value]
 
 
 def _noise(step: str, body: bytes, profile: str) -> Mapping[str, Any]:

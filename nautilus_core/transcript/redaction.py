@@ -62,7 +62,7 @@ def redact(transcript: Transcript, *, names: bool = False) -> Transcript:
     return _without_names(result) if names else result
 
 
-def write(transcript: Transcript) -> bytes:
+def to_bytes(transcript: Transcript) -> bytes:
     """The bytes of a transcript's file, with new checks.
 
     Raises:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from rich.progress import Progress, TaskID
 
+from ...pictures.words import printable
 from ..output import Output
-from ..tables import printable
 
 _MIB: Final = 1 << 20
 

@@ -1,0 +1,52 @@
+"""A ladder as a Mermaid sequence diagram."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from nautilus_core.role import INITIATOR
+from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Rung, Tone
+
+from .words import MOST, arrow_detail, flight_text, party_text, printable, summary
+
+_LONGEST: Final = 120
+_MOST: Final = MOST // 2
+"""Mermaid refuses a diagram of more than 50,000 characters."""
+
+
+def as_mermaid(ladder: Ladder) -> str:
+    """The diagram: an arrow for each message, notes for what happens in between."""
+    lines = ["sequenceDiagram"]
+    for letter, party in zip("IR", ladder.parties, strict=True):
+        said = party_text(party, ladder)
+        lines.append(f"    participant {letter} as {party.role.value}" + (f"<br/>{_entities(said)}" if said else ""))
+    for rung in ladder.rungs[:_MOST]:
+        lines += [f"    {line}" for line in _rung(rung, ladder)]
+    if len(ladder.rungs) > _MOST:
+        lines.append(f"    Note over I,R: {len(ladder.rungs) - _MOST} more")
+    if ladder.run:
+        lines.append(f"    Note over I,R: {_entities(summary(ladder))}")
+    else:
+        lines += ["    I-->>R: data", "    R-->>I: data"]
+    return "\n".join(lines)
+
+
+def _rung(rung: Rung, ladder: Ladder) -> Iterator[str]:
+    if isinstance(rung, Arrow):
+        line = "-x" if rung.bad else "->>"
+        arrow = f"I{line}R" if rung.sender is INITIATOR else f"R{line}I"
+        extra = ", ".join(part for part in (rung.note, arrow_detail(rung)) if part)
+        yield f"{arrow}: {_entities(rung.label)}" + (f" ({_entities(extra)})" if extra else "")
+    elif isinstance(rung, Mark):
+        where = "over I,R" if rung.side is None else "left of I" if rung.side is INITIATOR else "right of R"
+        sign = {Tone.ERROR: "error, ", Tone.QUESTION: "asks, ", Tone.ANSWER: "answer, "}.get(rung.tone, "")
+        yield f"Note {where}: {sign}{_entities(rung.text)}"
+    elif isinstance(rung, FlightEnd) and ladder.run:
+        yield f"Note over I,R: {_entities(flight_text(rung))}"
+
+
+def _entities(text: str) -> str:
+    """With Mermaid's entities for what could mean something to it: a name may have any character."""
+    return re.sub(r"[^\w ,./:+-]", lambda found: f"#{ord(found[0])};", printable(text, _LONGEST))

@@ -1,0 +1,65 @@
+"""What all pictures say in the same words, and how text that is not ours is made harmless. It draws nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Party
+
+MOST: Final = 1_000
+"""Rungs of a picture: nobody looks at more, and a browser could not show them."""
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Text that is not ours, so that it cannot steer what shows it: what does not print is shown as Python does."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:most])
+    return shown if most is None or len(text) <= most else f"{shown}..."
+
+
+def shown_time(microseconds: int) -> str:
+    """A time in a unit that suits it."""
+    if abs(microseconds) < 100_000:
+        return f"{microseconds / 1000:.2f} ms"
+    return f"{microseconds / 1000:.0f} ms" if abs(microseconds) < 10_000_000 else f"{microseconds / 1_000_000:,.1f} s"
+
+
+def arrow_detail(arrow: Arrow, *, time: bool = True) -> str:
+    """Size and time of an arrow."""
+    parts = [] if arrow.size is None else [f"{arrow.size:,} B"]
+    if time and arrow.at is not None:
+        parts.append(f"+{shown_time(arrow.at)}")
+    return ", ".join(parts)
+
+
+def flight_text(end: FlightEnd) -> str:
+    """A flight in a few words."""
+    parts = [f"flight {end.number}: {end.messages} message{'' if end.messages == 1 else 's'}"]
+    if end.size is not None:
+        parts.append(f"{end.size:,} B")
+    if end.took is not None:
+        parts.append(shown_time(end.took))
+    return ", ".join(parts)
+
+
+def party_text(party: Party, ladder: Ladder) -> str:
+    """Who an end is, and what it has proved."""
+    if not ladder.run:
+        return ""
+    if party.recorded:
+        return "recorded here"
+    peer = "" if party.peer is None else printable(party.peer, 100)
+    return {
+        "verified": f"proved to be {peer}",
+        "accepted": "accepted without proof: anonymous",
+        "shown": f"asked about: {peer}",
+    }.get(party.proof, "proved nothing that was accepted")
+
+
+def summary(ladder: Ladder) -> str:
+    """The whole in one line."""
+    parts = [f"{ladder.flights} flight{'' if ladder.flights == 1 else 's'}"]
+    if ladder.run:
+        parts.append(f"{ladder.size:,} bytes")
+    if ladder.ended is not None:
+        parts.append(shown_time(ladder.ended))
+    return ", ".join([ladder.outcome, *parts])
