@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from nautilus_core.role import INITIATOR
-from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Rung, Tone
+from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Rung
 
-from .words import MOST, arrow_detail, flight_text, party_text, printable, summary
+from .words import MOST, arrow_detail, flight_text, mark_text, party_text, printable, summary
 
 _LONGEST: Final = 120
 _MOST: Final = MOST // 2
@@ -40,9 +40,7 @@ def _rung(rung: Rung, ladder: Ladder) -> Iterator[str]:
         extra = ", ".join(part for part in (rung.note, arrow_detail(rung)) if part)
         yield f"{arrow}: {_entities(rung.label)}" + (f" ({_entities(extra)})" if extra else "")
     elif isinstance(rung, Mark):
-        where = "over I,R" if rung.side is None else "left of I" if rung.side is INITIATOR else "right of R"
-        sign = {Tone.ERROR: "error, ", Tone.QUESTION: "asks, ", Tone.ANSWER: "answer, "}.get(rung.tone, "")
-        yield f"Note {where}: {sign}{_entities(rung.text)}"
+        yield f"Note over I,R: {_entities(mark_text(rung))}"
     elif isinstance(rung, FlightEnd) and ladder.run:
         yield f"Note over I,R: {_entities(flight_text(rung))}"
 

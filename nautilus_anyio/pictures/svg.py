@@ -9,17 +9,18 @@ import textwrap
 from html import escape
 from typing import Final
 
-from nautilus_core.role import INITIATOR, Role
+from nautilus_core.role import INITIATOR
 from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Tone
 
-from .words import MOST, arrow_detail, flight_text, party_text, printable, summary
+from .words import MOST, arrow_detail, flight_text, mark_text, party_text, printable, summary
 
 WIDTH: Final = 720
 _LEFT, _MIDDLE, _RIGHT = 10, 50, 90
 """Per cent, of the lifelines and between them."""
-_COLUMNS: Final = 42
+_COLUMNS: Final = 46
 """Letters of one line of a mark: what fits a telephone."""
 _NAME: Final = 38
+_HALF: Final = 22
 _BOX: Final = {
     Tone.ERROR: "bad",
     Tone.DONE: "good",
@@ -96,7 +97,7 @@ class Drawing:
             else:
                 self._mark(rung)
         if len(ladder.rungs) > MOST:
-            self._box(f"{len(ladder.rungs) - MOST:,} more, which are not drawn", None, "soft")
+            self._box(f"{len(ladder.rungs) - MOST:,} more, which are not drawn", "soft")
         bottom = self._y + 6
         self._y = bottom + 20
         self._text(_MIDDLE, self._y, summary(ladder), "dim", "middle")
@@ -191,16 +192,15 @@ class Drawing:
         self._y += 12
 
     def _mark(self, mark: Mark) -> None:
-        self._box(printable(mark.text, 600), mark.side, _BOX[mark.tone])
+        self._box(mark_text(mark), _BOX[mark.tone])
 
-    def _box(self, text: str, side: Role | None, kind: str) -> None:
+    def _box(self, text: str, kind: str) -> None:
         lines = _lines(text)
         height = 15 * len(lines) + 10
         self._y += 8
         self._parts.append(f'<rect class="box-{kind}" x="4%" y="{self._y}" width="92%" height="{height}" rx="6"/>')
-        x, anchor = {None: (_MIDDLE, "middle"), INITIATOR: (6, "start")}.get(side, (94, "end"))
         for number, line in enumerate(lines):
-            self._text(x, self._y + 17 + 15 * number, line, kind, anchor)
+            self._text(_MIDDLE, self._y + 17 + 15 * number, line, kind, "middle")
         self._y += height + 6
         if self._in_flight == len(self._parts) - 1 - len(lines):
             self._open_flight()  # a mark between two flights belongs to neither
@@ -221,8 +221,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _halves(text: str) -> list[str]:
-    """In lines that leave room for the other end."""
-    return textwrap.wrap(text, 22)
+    """In lines that leave room for the other end; a peer id is cut, as the whole of it would be no help in a drawing."""
+    lines = textwrap.wrap(text, _HALF, break_long_words=False)
+    return [line if len(line) <= _HALF else line[: _HALF - 1] + "…" for line in lines]
 
 
 def _safe(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Party
+from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Party, Tone
 
 MOST: Final = 1_000
 """Rungs of a picture: nobody looks at more, and a browser could not show them."""
@@ -39,6 +39,15 @@ def flight_text(end: FlightEnd) -> str:
     if end.took is not None:
         parts.append(shown_time(end.took))
     return ", ".join(parts)
+
+
+def mark_text(mark: Mark) -> str:
+    """A mark with the end at which it happened."""
+    text = printable(mark.text, 600)
+    if mark.side is None:
+        return text
+    verb = {Tone.QUESTION: " asks", Tone.ANSWER: "'s application"}.get(mark.tone, "")
+    return f"{mark.side.value}{verb}: {text}"
 
 
 def party_text(party: Party, ladder: Ladder) -> str:

@@ -317,9 +317,9 @@ def _answer_text(line: Answered) -> str:
 
 def _error_text(line: Failed) -> str:
     text = line.error + (f" in {line.step}" if line.step else "") + (f": {line.message}" if line.message else "")
-    for name, value in (("expected", line.expected), ("got", line.received), ("hint", line.hint)):
-        text += f"; {name} {value}" if value else ""
-    return text
+    text += f"; expected {line.expected}" if line.expected else ""
+    text += f"; got {line.received}" if line.received else ""
+    return text + (f" (hint: {line.hint})" if line.hint else "")
 
 
 def _parties(transcript: Transcript, completed: Completed | None) -> tuple[Party, Party]:

@@ -59,7 +59,8 @@ class Piece:
         kind: `message`, `alert`, `sealed alert`, `control record`, `data record`, `record` of another protocol, or `rest`.
         sender: who sent it.
         step: of a message that was accepted, its step's name; else None.
-        line: the number of the transcript's line at which it was accepted; where it was not, that of its last byte.
+        line: the number of the transcript's line at which it was accepted; where it was not, that of its last byte, and not
+            before the messages that were.
         flight: in which it began, from 1; 0 for a message whose bytes are not there.
         at: microseconds at that line; None without a clock.
         offset: of its first byte in that flight.
@@ -87,6 +88,8 @@ class _Wire:
         kind = Sent if sender is transcript.header.role else Received
         self.sender = sender
         self.position = 0
+        self.last = 0
+        """The line of the last message that was accepted."""
         self._starts: list[int] = []
         self._places: list[tuple[int, int, int | None, int]] = []
         data = bytearray()
@@ -140,6 +143,7 @@ def pieces_of(transcript: Transcript) -> list[Piece]:
                     fields=fields,
                 )
             )
+            wire.last = number
     for wire in wires.values():
         pieces.extend(_rest(wire, framing))
     return sorted(pieces, key=lambda piece: piece.line)
@@ -167,7 +171,7 @@ def _rest(wire: _Wire, framing: str) -> Iterator[Piece]:
             kind=kind,
             sender=wire.sender,
             step=None,
-            line=line,
+            line=max(line, wire.last),
             flight=flight,
             at=at,
             offset=begin - start,
