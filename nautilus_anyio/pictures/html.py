@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from nautilus_core.transcript import Arrow, Ladder, Piece
 
 from .svg import STYLE, inline_svg
-from .words import MOST, party_text, printable, shown_time, summary
+from .words import MOST, field_text, party_text, printable, shown_time, summary
 
 _MOST_BYTES: Final = 2_048
 """Of one message, shown on demand."""
@@ -123,23 +123,6 @@ def _fields(piece: Piece) -> str:
         for name, value in piece.fields.items()
     )
     return f"<dl>{rows}</dl>" if rows else ""
-
-
-def field_text(value: Any) -> str:
-    """A decoded value, for people: bytes in hex, a list with commas."""
-    if isinstance(value, bytes):
-        return value.hex() or "(empty)"
-    if isinstance(value, (tuple, list)):
-        inner = ", ".join(
-            f"({field_text(one)})" if isinstance(one, (tuple, list)) else field_text(one) for one in value
-        )
-        return inner or "(none)"
-    if value is None:
-        return "(none)"
-    fields = getattr(value, "__struct_fields__", None)
-    if fields is not None:
-        return field_text(tuple([getattr(value, name) for name in fields]))
-    return str(getattr(value, "value", value))
 
 
 def _bytes(data: bytes) -> str:

@@ -197,7 +197,7 @@ class Drawing:
     def _box(self, text: str, kind: str) -> None:
         lines = _lines(text)
         height = 15 * len(lines) + 10
-        self._y += 8
+        self._y += 11
         self._parts.append(f'<rect class="box-{kind}" x="4%" y="{self._y}" width="92%" height="{height}" rx="6"/>')
         for number, line in enumerate(lines):
             self._text(_MIDDLE, self._y + 17 + 15 * number, line, kind, "middle")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Party, Tone
 
@@ -72,3 +72,23 @@ def summary(ladder: Ladder) -> str:
     if ladder.ended is not None:
         parts.append(shown_time(ladder.ended))
     return ", ".join([ladder.outcome, *parts])
+
+
+def field_text(value: Any) -> str:
+    """A decoded value, for people: bytes in hex, a list with commas."""
+    if isinstance(value, bytes):
+        return value.hex() or "(empty)"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(_inner(one) for one in value) or "(none)"
+    if value is None:
+        return "(none)"
+    fields = getattr(value, "__struct_fields__", None)
+    if fields is not None:
+        return ", ".join(_inner(getattr(value, name)) for name in fields)
+    return str(getattr(value, "value", value))
+
+
+def _inner(value: Any) -> str:
+    """A value inside another one."""
+    nested = isinstance(value, (tuple, list)) or hasattr(value, "__struct_fields__")
+    return f"({field_text(value)})" if nested else field_text(value)

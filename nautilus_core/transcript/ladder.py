@@ -309,7 +309,7 @@ def _values(event: str, values: dict[str, Any]) -> str:
 
 def _answer_text(line: Answered) -> str:
     if line.verdict == "rejected":
-        return f"refused: {line.reason}"
+        return line.reason or "refused"
     if line.verdict == "withheld":
         return f"answered (a {line.reason}, not recorded)"
     return "yes" if line.value is None else "answered (recorded, secret)"

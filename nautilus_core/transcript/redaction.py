@@ -57,7 +57,7 @@ def redact(transcript: Transcript, *, names: bool = False) -> Transcript:
             hello. What a step, an extension or a Noise message of the user's says in the clear stays.
     """
     header = msgspec.structs.replace(transcript.header, secrets=False)
-    lines: Iterable[AnyLine] = [_public(line) for line in transcript.lines if not isinstance(line, Drawn)]
+    lines: Iterable[AnyLine] = [public_line(line) for line in transcript.lines if not isinstance(line, Drawn)]
     result = Transcript(header, tuple(lines), transcript.whole)
     return _without_names(result) if names else result
 
@@ -88,7 +88,8 @@ def _lengths(value: Any) -> Any:
     return [_lengths(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _public(line: AnyLine) -> AnyLine:
+def public_line(line: AnyLine) -> AnyLine:
+    """A line as it would be without secrets; a draw has none, and is the caller's to leave out."""
     match line:
         case Happened():
             return msgspec.structs.replace(line, values=public_values(line.event, line.values))
