@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,21 +13,21 @@ from nautilus_core.transcript.lines import End, Failed, Frame
 
 from ..pictures.words import printable
 
-_RECORDED: Final = """\
-# It replays {file}, and asserts that what was recorded comes again: {outcome}.
-# {what}
-"""
-_FIXED: Final = """\
-# It gives the recorded input of {file} to the profile as it is now, and asserts that the handshake completes.
-# It was recorded as: {outcome}.
-# So it fails as long as that is so, and passes once it is mended. What the peer had sent stays as it was.
-"""
+_RECORDED: Final = (
+    "It replays {file}, and asserts that what was recorded comes again. {what}",
+    "Recorded was: {outcome}",
+)
+_FIXED: Final = (
+    "It gives the recorded input of {file} to the profile as it is now, and asserts that the handshake completes. {what}",
+    "Recorded was: {outcome}",
+)
 _FULL: Final = (
     "An engine does it all again with the recorded secrets: all that it sends is compared byte by byte, and all events."
 )
 _PUBLIC: Final = (
-    "There are no secrets in it, so that its public part is checked: messages in the clear, order, sizes, alerts."
+    "Its public part is checked: messages in the clear, order, sizes, alerts; with secrets and a profile, all."
 )
+_UNTIL: Final = "So it fails until that is mended, and passes then. What the peer had sent stays as it was."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
     header = transcript.header
     full = header.secrets and profile is not None
     outcome = _outcome(transcript)
-    comment = (_FIXED if completes else _RECORDED).format(
-        file=printable(file), outcome=outcome, what=_FULL if full else _PUBLIC
-    )
+    what = _UNTIL if completes else _FULL if full else _PUBLIC
+    told = [
+        text.format(file=printable(file), outcome=outcome, what=what) for text in (_FIXED if completes else _RECORDED)
+    ]
+    comment = "\n".join(f"# {line}" for text in told for line in textwrap.wrap(text, 110))
     names = ["read"] if profile is not None else ["profile_of", "read"]
     names += ["rerun"] if completes else ["replay"] if full else ["redact", "replay"] if header.secrets else ["replay"]
     if profile is None:
@@ -79,7 +82,7 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
         makes = profile.attribute + ("()" if profile.called else "")
     cut = "" if transcript.whole else ", cut_off=True"
     lines = [
-        f'"""A regression test from a recorded handshake, written by `nautilus transcript to-test`."""\n\n{comment.rstrip()}',
+        f'"""A regression test from a recorded handshake, written by `nautilus transcript to-test`."""\n\n{comment}',
         "",
         "from pathlib import Path",
         "",
@@ -87,7 +90,7 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
         f"from nautilus_core.transcript import {', '.join(sorted(names))}",
         *imports,
         "",
-        f"TRANSCRIPT = Path(__file__).with_name({file!a})",
+        f"TRANSCRIPT = Path(__file__).with_name({_literal(file)})",
         "",
         "",
         f"def test_{_identifier(file)}() -> None:",
@@ -107,7 +110,7 @@ def _assertions(transcript: Transcript, *, full: bool, completes: bool) -> list[
     outcome = next((line.outcome for line in transcript.lines if isinstance(line, End)), "open")
     return [
         f"    report = replay({source}, profile)",
-        f"    assert report.outcome == {outcome!a}",
+        f"    assert report.outcome == {_literal(outcome)}",
         f"    assert report.messages == {messages}",
         f"    assert report.full is {full}",
     ]
@@ -118,11 +121,17 @@ def _outcome(transcript: Transcript) -> str:
     failed = next((line for line in transcript.lines if isinstance(line, Failed)), None)
     ended = next((line.outcome for line in transcript.lines if isinstance(line, End)), "open")
     if failed is None:
-        return printable(ended, 80)
+        return printable(ended, 200)
     where = f" in {failed.step}" if failed.step else ""
-    return printable(f"{failed.error}{where}" + (f", {failed.message}" if failed.message else ""), 80)
+    return printable(f"{failed.error}{where}" + (f", {failed.message}" if failed.message else ""), 200)
 
 
 def _identifier(file: str) -> str:
     name = re.sub(r"[^0-9A-Za-z]+", "_", file.rpartition("/")[2].partition(".")[0]).strip("_").lower()
     return name[:60] or "transcript"
+
+
+def _literal(text: str) -> str:
+    """A string of Python, in ASCII."""
+    shown = ascii(text)
+    return f'"{shown[1:-1]}"' if shown[0] == "'" and '"' not in shown else shown

@@ -197,9 +197,12 @@ def to_test(options: argparse.Namespace) -> int:
     if options.out.exists():
         raise FileExistsError(errno.EEXIST, "it exists already", str(options.out))
     beside = options.out.parent / options.file.name
+    there = beside.exists() and beside.samefile(options.file)
+    if path is None and not there:
+        transcript = redact(transcript)  # the test needs no secrets, and so they stay where they are
     program = test_of(transcript, beside.name, path, completes=completes)
-    if not (beside.exists() and beside.samefile(options.file)):
-        write_new(beside, to_bytes(transcript) if transcript.whole else options.file.read_bytes())
+    if not there:
+        write_new(beside, options.file.read_bytes() if path is not None else to_bytes(transcript))
     write_new(options.out, program.encode(), mode=0o666)
     trouble = _trouble(transcript, profile, full=path is not None, completes=completes)
     verdict = "it passes now" if trouble is None else f"it fails now: {trouble}"

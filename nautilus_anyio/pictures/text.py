@@ -57,10 +57,14 @@ def rows_of(ladder: Ladder, width: int = WIDTH) -> Iterator[Row]:
         yield from rung_rows(rung, width)
     if len(ladder.rungs) > MOST:
         yield _ruled(f" {len(ladder.rungs) - MOST:,} more ", " ", width, "dim")
-    failed = ladder.outcome == "failed"
-    yield _ruled(f" {summary(ladder)} ", "─", width, "bold red" if failed else "bold")
+    yield summary_row(ladder, width)
     if not ladder.whole:
         yield Row("the transcript is cut off: it has no last line", "yellow")
+
+
+def summary_row(ladder: Ladder, width: int) -> Row:
+    """How it ended, in one line."""
+    return _ruled(f" {summary(ladder)} ", "─", width, "bold red" if ladder.outcome == "failed" else "bold")
 
 
 def head(ladder: Ladder, width: int) -> Iterator[Row]:

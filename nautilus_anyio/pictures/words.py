@@ -67,11 +67,11 @@ def party_text(party: Party, ladder: Ladder) -> str:
 def summary(ladder: Ladder) -> str:
     """The whole in one line."""
     parts = [f"{ladder.flights} flight{'' if ladder.flights == 1 else 's'}"]
-    if ladder.run:
+    if ladder.size:
         parts.append(f"{ladder.size:,} bytes")
     if ladder.ended is not None:
         parts.append(shown_time(ladder.ended))
-    return ", ".join([ladder.outcome, *parts])
+    return ", ".join([printable(ladder.outcome, 20), *parts])
 
 
 def field_text(value: Any) -> str:

@@ -8,11 +8,14 @@ from typing import Any, Final
 
 import msgspec
 
+from ..step import StepDescription
 from .lines import AnyLine, Called, Drawn, Frame, Received, Sent
 from .pieces import Piece, pieces_of
 from .reader import Transcript
 
 _NOTHING: Final = "nothing: it ends here"
+_NO_MORE: Final = "(no more)"
+_VIEWS: Final = "they are the views of the two ends: what one sends comes in at the other"
 _MOST: Final = 200
 """Characters of a value in a difference."""
 
@@ -51,21 +54,24 @@ class Difference:
 
 
 def first_difference(one: Transcript, other: Transcript, *, times: bool = False) -> Difference | None:
-    """The first difference, or None where there is none.
+    """The first difference, or None where there is none. One of secrets counts only where nothing came of it.
 
     Args:
         one: a transcript.
         other: another.
         times: whether times are compared too.
     """
-    flight = 0
+    flight, secret = 0, None
     first, second = (one.header, *one.lines), (other.header, *other.lines)
     for number, (mine, its) in enumerate(zip(first, second, strict=False), 1):
         flight = getattr(mine, "flight", flight)
         if mine != its and (times or msgspec.structs.replace(mine, at=its.at) != its):
-            return _explained(one, other, number, mine, its, flight)
+            found = _explained(one, other, number, mine, its, flight)
+            if not (isinstance(mine, Drawn) and isinstance(its, Drawn) and mine.what == its.what):
+                return found
+            secret = secret or found
     if len(first) == len(second):
-        return None
+        return secret
     number = min(len(first), len(second)) + 1
     shown = [_kind(lines[number - 1]) if len(lines) >= number else _NOTHING for lines in (first, second)]
     return Difference(number, "one goes on where the other ends", shown[0], shown[1], flight)
@@ -80,7 +86,9 @@ def _explained(one: Transcript, other: Transcript, number: int, mine: AnyLine, i
     for field, left, right in _fields(mine, its):
         if isinstance(mine, Drawn) or (isinstance(mine, Called) and field == "data"):
             return Difference(number, "the secrets differ", "(a secret)", "(a secret)", flight, step, None, field)
-        return Difference(number, f"the {_kind(mine)} differs", _shown(left), _shown(right), flight, step, None, field)
+        path, one_value, other_value = _inside(field, left, right)
+        what = _VIEWS if field == "role" else f"the {_kind(mine)} differs"
+        return Difference(number, what, _shown(one_value), _shown(other_value), flight, step, None, path)
     return Difference(number, "another time", f"{mine.at}", f"{its.at}", flight, step, None, "at")
 
 
@@ -89,6 +97,23 @@ def _fields(mine: AnyLine, its: AnyLine) -> Iterator[tuple[str, Any, Any]]:
         left, right = getattr(mine, name), getattr(its, name)
         if name != "at" and left != right:
             yield name, left, right
+
+
+def _inside(path: str, left: Any, right: Any) -> tuple[str, Any, Any]:
+    """The first difference inside two values, and the path to it."""
+    if type(left) is not type(right):
+        return path, left, right
+    if isinstance(left, (tuple, list)):
+        for place, (one, other) in enumerate(zip(left, right, strict=False)):
+            if one != other:
+                return _inside(f"{path}[{place}]", one, other)
+        place = min(len(left), len(right))
+        one, other = (values[place] if len(values) > place else _NO_MORE for values in (left, right))
+        return f"{path}[{place}]", one, other
+    for name in () if isinstance(left, StepDescription) else getattr(left, "__struct_fields__", ()):
+        if getattr(left, name) != getattr(right, name):
+            return _inside(f"{path}.{name}", getattr(left, name), getattr(right, name))
+    return path, left, right
 
 
 def _of_bytes(
@@ -110,9 +135,10 @@ def _of_bytes(
     if left is not None and right is not None and left.step == right.step:
         for name, value in left.fields.items():
             if value != right.fields.get(name):
-                what = f"the {step or left.kind} says something else"
-                shown = _shown(value), _shown(right.fields.get(name))
-                return Difference(number, what, *shown, mine.flight, step, before + byte, name)
+                path, one_value, other_value = _inside(name, value, right.fields.get(name))
+                what = f"the {'message' if step else left.kind} says something else"
+                shown = _shown(one_value), _shown(other_value)
+                return Difference(number, what, *shown, mine.flight, step, before + byte, path)
     what = "sealed bytes differ" if left is not None and left.sealed else "the bytes differ"
     shown = _bytes(mine.data, byte), _bytes(its.data, byte)
     return Difference(number, what, *shown, mine.flight, step, before + byte)
@@ -137,5 +163,11 @@ def _bytes(data: bytes, place: int) -> str:
 
 def _shown(value: Any) -> str:
     """A value in a few words; bytes in hex."""
+    if value is _NO_MORE:
+        return _NO_MORE
+    if isinstance(value, StepDescription):
+        required = "required" if value.required else "optional"
+        return f"the step {value.name!r} of the {value.sender.value}, {required}, protocol {value.protocol_id}"
+    value = getattr(value, "value", value)
     text = value.hex() if isinstance(value, bytes) else repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _MOST else f"{text[:_MOST]}..."
