@@ -120,6 +120,7 @@ def _said(text: str, side: Role | None, width: int, style: str) -> Iterator[Row]
 
 
 def _ruled(text: str, fill: str, width: int, style: str) -> Row:
+    text = _cut(text, width - 2)
     free = width - 2 - _columns(text)
     return Row(f"│{fill * (free // 2)}{text}{fill * (free - free // 2)}│", style)
 
