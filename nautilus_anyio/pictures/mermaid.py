@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +12,9 @@ from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Rung
 
 from .words import MOST, arrow_detail, flight_text, mark_text, party_text, printable, summary
 
-_LONGEST: Final = 120
+_LONGEST: Final = 160
+_COLUMNS: Final = 44
+"""Letters of a line of a note, which is as wide as the space between the ends."""
 _MOST: Final = MOST // 2
 """Mermaid refuses a diagram of more than 50,000 characters."""
 
@@ -25,9 +28,9 @@ def as_mermaid(ladder: Ladder) -> str:
     for rung in ladder.rungs[:_MOST]:
         lines += [f"    {line}" for line in _rung(rung, ladder)]
     if len(ladder.rungs) > _MOST:
-        lines.append(f"    Note over I,R: {len(ladder.rungs) - _MOST} more")
+        lines.append(f"    {_note(f'{len(ladder.rungs) - _MOST} more')}")
     if ladder.run:
-        lines.append(f"    Note over I,R: {_entities(summary(ladder))}")
+        lines.append(f"    {_note(summary(ladder))}")
     else:
         lines += ["    I-->>R: data", "    R-->>I: data"]
     return "\n".join(lines)
@@ -40,9 +43,15 @@ def _rung(rung: Rung, ladder: Ladder) -> Iterator[str]:
         extra = ", ".join(part for part in (rung.note, arrow_detail(rung)) if part)
         yield f"{arrow}: {_entities(rung.label)}" + (f" ({_entities(extra)})" if extra else "")
     elif isinstance(rung, Mark):
-        yield f"Note over I,R: {_entities(mark_text(rung))}"
+        yield _note(mark_text(rung))
     elif isinstance(rung, FlightEnd) and ladder.run:
-        yield f"Note over I,R: {_entities(flight_text(rung))}"
+        yield _note(flight_text(rung))
+
+
+def _note(text: str) -> str:
+    """A note over both ends; Mermaid would not break its lines."""
+    lines = textwrap.wrap(printable(text, _LONGEST), _COLUMNS) or [""]
+    return f"Note over I,R: {'<br/>'.join(map(_entities, lines))}"
 
 
 def _entities(text: str) -> str:

@@ -17,7 +17,7 @@ from .words import MOST, arrow_detail, flight_text, mark_text, party_text, print
 WIDTH: Final = 720
 _LEFT, _MIDDLE, _RIGHT = 10, 50, 90
 """Per cent, of the lifelines and between them."""
-_COLUMNS: Final = 46
+_COLUMNS: Final = 44
 """Letters of one line of a mark: what fits a telephone."""
 _NAME: Final = 38
 _HALF: Final = 22

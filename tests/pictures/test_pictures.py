@@ -145,7 +145,7 @@ def test_mermaid_has_one_statement_a_line(transcript: Transcript) -> None:
     text = r"(?:[\w ,./:+-]|#\d+;)*"
     for line in lines:
         who = rf"participant [IR] as \w+(?:<br/>{text})?"
-        statement = rf"    (?:{who}|Note over I,R: {text}|[IR](?:->>|-x)[IR]: {text}(?: \({text}\))?)"
+        statement = rf"    (?:{who}|Note over I,R: {text}(?:<br/>{text})*|[IR](?:->>|-x)[IR]: {text}(?: \({text}\))?)"
         assert re.fullmatch(statement, line), line
 
 
