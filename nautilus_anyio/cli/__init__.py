@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from nautilus_core import HandshakeError, LocalProtocolError, PeerAborted
+from nautilus_core.transcript import ReplayDiverged
 
 from ..errors import ChannelFailed, TransportFailed
-from . import bench, completion, demo, identity, inspect, netcat, profile, transfer
+from . import bench, completion, demo, identity, inspect, netcat, profile, transcript, transfer
 from .options import check_combinations
 from .output import Output, interrupted
 from .usage import Parser, ShowVersion, UsageError, wants_json
@@ -35,13 +36,14 @@ examples:
   nautilus connect host:7000 --listen 5432              and its entrance on another one
   nautilus inspect host:7000                            what a peer offers, and how it fails
   nautilus profile show                                 what a handshake is made of
+  nautilus transcript diagram handshake.jsonl           what happened in a recorded one
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 the handshake failed or the peer broke off, 4 no connection, or it was lost:
 trying again may help, 130 interrupted, 141 nobody reads the standard output any more
 Each command has a --help of its own, with examples.
 """
 
-_COMMANDS: Final = (identity, netcat, transfer, profile, inspect, demo, bench, completion)
+_COMMANDS: Final = (identity, netcat, transfer, profile, transcript, inspect, demo, bench, completion)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -94,6 +96,7 @@ def _report(error: BaseException, output: Output) -> int:
         (HandshakeError, EXIT_HANDSHAKE),
         (ChannelFailed, EXIT_HANDSHAKE),
         (LocalProtocolError, EXIT_FAILURE),
+        (ReplayDiverged, EXIT_FAILURE),
         (ValueError, EXIT_USAGE),
         (OSError, EXIT_FAILURE),
     ]

@@ -18,7 +18,7 @@ from nautilus_core import Identity, Profile, profiles, trust
 from ..connect import connect
 from ..listen import serve
 from ..stream import SecureStream
-from .ladder import Ladder
+from .ladder import LiveLadder
 from .options import add_backend, add_command
 from .output import Output
 from .recording import Recorded, add_recording, recording_from
@@ -80,7 +80,7 @@ async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int, r
     port = listener.extra(SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(partial(serve, listener, responder_side.handle, theirs, **recorded))
-        ladder = Ladder(console)
+        ladder = LiveLadder(console)
         async with await connect("127.0.0.1", port, ours, on_event=ladder, **recorded) as stream:
             ladder.finish()
             _describe(console, stream)

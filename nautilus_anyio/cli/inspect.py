@@ -25,11 +25,11 @@ from nautilus_core import (
 )
 
 from ..errors import TransportFailed
+from ..pictures.words import printable
 from .options import add_backend, add_command, peer_address, seconds
 from .output import Output
 from .probe import OUR_FIRST_BYTES, Prober, Seen, http_greeting, speaks_ours, tls_greeting
 from .report import OTHER_VERSION, OURS, Alert, Key, Report, picture
-from .tables import printable
 
 EXIT_FOREIGN: Final = 3
 EXIT_UNREACHABLE: Final = 4

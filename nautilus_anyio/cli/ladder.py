@@ -1,4 +1,4 @@
-"""The ladder of steps between two ends, drawn in the terminal line by line as events come. It decides nothing."""
+"""The ladder of a handshake, drawn in the terminal line by line as events come. How its rows look is `pictures.text`'s."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from nautilus_core import INITIATOR, RESPONDER, Accepted, Event, Role, StepCompleted, StepSkipped
+from nautilus_core import RESPONDER, Accepted, Event, StepCompleted, StepSkipped
+from nautilus_core.transcript import Arrow, FlightEnd, Ladder, Mark, Party, Rung, Tone
 
-WIDTH: Final = 78
-_LEFT: Final = 4
+from ..pictures.text import WIDTH, head, rung_rows, summary_row
+
+_NOBODY: Final = (Party(RESPONDER.peer), Party(RESPONDER))
 
 
-class Ladder:
+class LiveLadder:
     """Draws one side's view of a handshake: an arrow for each message, a line for each flight with its bytes and time.
 
     Args:
@@ -26,65 +28,59 @@ class Ladder:
     def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
         self._console = console
         self._clock = clock
-        self._sender: Role | None = None
-        self._flights = 0
-        self._bytes = 0
-        self._total = 0
-        self._sealed = False
-        self._elapsed = 0.0
         self._started = clock()
-        self._flight_started = self._started
-        left, right = "initiator", "responder"
-        console.print(Text(f"{left}{right:>{WIDTH - len(left)}}", style="bold"))
+        self._rungs: list[Rung] = []
+        self._flight: list[Arrow] = []
+        self._flights = 0
+        self._before = 0
+        for row in head(self._ladder("open"), WIDTH):
+            console.print(Text(row.text, row.style))
 
     def __call__(self, event: Event) -> None:
         """See one event."""
         if isinstance(event, StepCompleted):
-            if event.sender is not self._sender:
-                self._end_flight()
-                self._sender = event.sender
-            if event.sealed and not self._sealed:
-                self._rule(" sealed from here on ", "═", "green")
-                self._sealed = True
-            self._bytes += event.size
-            self._arrow(event)
+            if event.sealed and not any(isinstance(rung, Arrow) and rung.sealed for rung in self._rungs):
+                self._end_flight(unless_of=event.sender)
+                self._draw(Mark(Tone.SEALED, "encrypted from here on"))
+            self._arrow(Arrow(event.step, event.sender, self._flights + 1, event.size, event.sealed, self._now()))
         elif isinstance(event, Accepted):
             self._end_flight()
-            self._sender = None
-            self._draw(" accept ", "─", RESPONDER, "green")
+            self._draw(Arrow("accept", RESPONDER, self._flights + 1, sealed=True, at=self._now()))
         elif isinstance(event, StepSkipped):
-            self._rule(f" {event.step} skipped: {event.reason} ", " ", "yellow")
+            self._draw(Mark(Tone.SKIPPED, f"{event.step} skipped: {event.reason}"))
 
     def finish(self) -> None:
         """The handshake is complete: end the last flight and sum up."""
         self._end_flight()
-        self._elapsed = (self._clock() - self._started) * 1000
-        self._rule(f" {self._flights} flights, {self._total:,} bytes, {self._elapsed:.1f} ms ", "─", "bold")
+        row = summary_row(self._ladder("completed"), WIDTH)
+        self._console.print(Text(row.text, row.style))
 
     def summary(self) -> dict[str, float]:
         """Once it is finished: how many flights and bytes there were, and the milliseconds."""
-        return {"flights": self._flights, "bytes": self._total, "ms": round(self._elapsed, 3)}
+        ladder = self._ladder("completed")
+        return {"flights": ladder.flights, "bytes": ladder.size, "ms": round((ladder.ended or 0) / 1000, 3)}
 
-    def _arrow(self, event: StepCompleted) -> None:
-        style = "green" if event.sealed else "cyan"
-        self._draw(f" {event.step} ", f" {event.size:,} B ", event.sender, style)
+    def _ladder(self, outcome: str) -> Ladder:
+        return Ladder("", run=False, parties=_NOBODY, rungs=tuple(self._rungs), outcome=outcome)
 
-    def _draw(self, label: str, size: str, sender: Role, style: str) -> None:
-        line = "─" * (WIDTH - 2 - 2 * _LEFT - len(label) - len(size) - 1)
-        body = f"──{label}{line}{size}▶" if sender is INITIATOR else f"◀{size}{line}{label}──"
-        self._console.print(Text.assemble("│", " " * (_LEFT - 1), (body, style), " " * (_LEFT - 1), "│"))
+    def _now(self) -> int:
+        return round((self._clock() - self._started) * 1_000_000)
 
-    def _end_flight(self) -> None:
-        now = self._clock()
-        if self._sender is not None:
+    def _arrow(self, arrow: Arrow) -> None:
+        self._end_flight(unless_of=arrow.sender)
+        self._flight.append(arrow)
+        self._draw(arrow)
+
+    def _end_flight(self, *, unless_of: object = None) -> None:
+        if self._flight and self._flight[-1].sender is not unless_of:
+            now = self._flight[-1].at or 0
+            size = sum(arrow.size or 0 for arrow in self._flight)
             self._flights += 1
-            self._total += self._bytes
-            spent = (now - self._flight_started) * 1000
-            note = f"flight {self._flights}: {self._bytes:,} bytes, {spent:.1f} ms"
-            aligned = f"{note:<{WIDTH - 6}}" if self._sender is INITIATOR else f"{note:>{WIDTH - 6}}"
-            self._console.print(Text.assemble("│  ", (aligned, "dim"), "  │"))
-        self._bytes = 0
-        self._flight_started = now
+            self._draw(FlightEnd(self._flights, self._flight[0].sender, len(self._flight), size, now - self._before))
+            self._before = now
+            self._flight = []
 
-    def _rule(self, text: str, fill: str, style: str) -> None:
-        self._console.print(Text.assemble("│", (f"{text:{fill}^{WIDTH - 2}}", style), "│"))
+    def _draw(self, rung: Rung) -> None:
+        self._rungs.append(rung)
+        for row in rung_rows(rung, WIDTH):
+            self._console.print(Text(row.text, row.style))

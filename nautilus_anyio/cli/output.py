@@ -30,8 +30,9 @@ from rich.text import Text
 
 from nautilus_core import HandshakeError
 
+from ..pictures.words import printable, utf8
 from ..stream import SecureStream
-from .tables import amount, printable, utf8
+from .tables import amount
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, fields
-from itertools import product
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from nautilus_core import (
     ANONYMOUS,
@@ -24,15 +20,18 @@ from nautilus_core import (
     RESPONDER,
     Identity,
     Layout,
-    PlacedStep,
     Profile,
     SessionKeyDerivation,
     lay_out,
-    noise,
     profiles,
     trust,
 )
+from nautilus_core.transcript import ladder_of_profile
+from nautilus_core.transcript.ladder import step_notes
+from nautilus_core.transcript.rebuilt import noise_profile
 
+from ..pictures import as_html, as_mermaid
+from ..pictures.text import rows_of
 from .options import add_command, add_group
 from .output import Output
 from .tables import columns_table, facts_table
@@ -42,11 +41,9 @@ _EXAMPLES: Final = """\
   nautilus profile show --suite X25519_AES256GCM_SHA384 --protocol acme/1
   nautilus profile show --profile acme.node:make_profile    your own: a Profile, or what makes one
   nautilus profile show --noise Noise_XX_25519_ChaChaPoly_SHA256
+  nautilus profile show --ladder                            as a ladder
+  nautilus profile show --html handshake.html               as a page for a browser
   nautilus profile show --mermaid > handshake.mmd           a sequence diagram"""
-
-KEY_PAIRS: Final[Mapping[str, Callable[[], X25519PrivateKey | X448PrivateKey]]] = MappingProxyType(
-    {"25519": X25519PrivateKey.generate, "448": X448PrivateKey.generate}
-)
 
 _WIDE: Final = 110
 """Columns of a terminal from which on there is room for what each message holds."""
@@ -66,7 +63,10 @@ def add_commands(commands: Any) -> None:
         "--protocol", action="append", default=[], metavar="ID", help="application protocol id; repeatable"
     )
     parser.add_argument("--anonymous", action="store_true", help="for a side that does not say who it is")
-    parser.add_argument("--mermaid", action="store_true", help="a Mermaid sequence diagram instead of the table")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--ladder", action="store_true", help="a ladder instead of the table")
+    form.add_argument("--mermaid", action="store_true", help="a Mermaid sequence diagram instead")
+    form.add_argument("--html", type=Path, metavar="OUT", help="write a page that needs nothing else, for a browser")
 
 
 def show(options: argparse.Namespace) -> int:
@@ -77,8 +77,18 @@ def show(options: argparse.Namespace) -> int:
     accepted = isinstance(steps[-1], SessionKeyDerivation)
     output: Output = options.output
     if options.mermaid:
-        diagram = mermaid(layout, accepted=accepted)
+        diagram = as_mermaid(ladder_of_profile(profile))
         output.result(diagram, profile=profile.name, mermaid=diagram)
+        return 0
+    if options.html is not None:
+        options.html.write_text(as_html(ladder_of_profile(profile)), "utf-8")
+        output.note(f"wrote {options.html}", file=str(options.html))
+        return 0
+    if options.ladder:
+        rows = list(rows_of(ladder_of_profile(profile), min(output.console.width, 100)))
+        output.picture(
+            *(Text(row.text, row.style) for row in rows), profile=profile.name, ladder=[row.text for row in rows]
+        )
         return 0
     table = _table(layout, wide=output.console.width >= _WIDE)
     facts = facts_table(_facts(profile, layout, accepted))
@@ -99,53 +109,35 @@ def _profile(options: argparse.Namespace) -> Profile:
     return profiles.nautilus(identity=identity, trust=trust.anyone(), protocols=options.protocol, **suites)
 
 
-def noise_profile(name: str) -> Profile:
-    """A profile of the Noise protocol `name`, with keys of nobody's, to be looked at; `ValueError` for a wrong name."""
-    protocol = noise.NoiseProtocol.parse(name)
-    own = KEY_PAIRS[protocol.dh.name]()
-    public = own.public_key()
-    psks = [bytes(32)] * sum(message.tokens.count("psk") for message in protocol.pattern.messages)
-    anyone = trust.anyone(anonymous=True)
-    problem = ValueError(f"no profile of {name}")
-    for static, remote, ephemeral, remote_ephemeral, policy in product(
-        (own, None), (None, public), (None, own), (None, public), (anyone, None)
-    ):
-        try:
-            return profiles.noise(
-                name,
-                static=static,
-                remote_static=remote,
-                psks=psks,
-                trust=policy,
-                ephemeral=ephemeral,
-                remote_ephemeral=remote_ephemeral,
-            )
-        except ValueError as error:
-            problem = error
-    raise problem
-
-
-def imported_profile(path: str) -> Profile:
-    """The profile at an import path `module:attribute`, or what the function there makes; the current folder is importable.
-
-    Raises:
-        ValueError: there is no such thing, or it is no profile and makes none.
-    """
+def imported_object(path: str) -> Any:
+    """What is at an import path `module:attribute`; the current folder is importable. `ValueError` where nothing is."""
     module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
         raise ValueError(f"--profile {path!r}: expected MODULE:NAME, as in acme.node:make_profile")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    found: Any
     try:
-        found = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
-        if not isinstance(found, Profile) and callable(found):
-            found = found()
     except Exception as error:  # it is the user's code
         raise ValueError(f"--profile {path}: {type(error).__name__}: {error}") from error
+    return found
+
+
+def imported_profile(path: str) -> Profile:
+    """The profile at an import path, or what the function there makes.
+
+    Raises:
+        ValueError: there is no such thing, or it is no profile and makes none.
+    """
+    found = imported_object(path)
+    if not isinstance(found, Profile) and callable(found):
+        try:
+            found = found()
+        except Exception as error:  # likewise
+            raise ValueError(f"--profile {path}: {type(error).__name__}: {error}") from error
     if not isinstance(found, Profile):
         kind = type(found).__name__
         raise ValueError(
@@ -175,16 +167,6 @@ def _table(layout: Layout, *, wide: bool) -> Table:
     return table
 
 
-def _notes(step: PlacedStep) -> Iterator[str]:
-    """What the rows do not say of a step."""
-    if step.protocol_id is not None:
-        yield f"with {step.protocol_id} only"
-    if not step.required:
-        yield "where both ends have it"
-    if step.several:
-        yield "several messages, turn by turn"
-
-
 def _facts(profile: Profile, layout: Layout, accepted: bool) -> Iterator[tuple[str, str]]:
     sealed = layout.sealed_from
     yield "sealed", "nothing" if sealed is None else f"from step {sealed}, {layout.steps[sealed].name}, on"
@@ -195,7 +177,7 @@ def _facts(profile: Profile, layout: Layout, accepted: bool) -> Iterator[tuple[s
         if step.may_insert:
             yield "may come in", f"{', '.join(step.may_insert)}, after {step.name} (not counted here)"
     for step in layout.steps:
-        if notes := list(_notes(step)):
+        if notes := list(step_notes(step)):
             yield "runs", f"{step.name}: {', '.join(notes)}"
     if layout.at_least or any(step.conditional for step in layout.steps):
         yield "counted", "as if every step ran, with one message"
@@ -236,26 +218,3 @@ def _as_json(profile: Profile, layout: Layout, accepted: bool) -> dict[str, Any]
         "offers": {heading: list(offers) for heading, offers in profile.offers},
         "limits": asdict(profile.limits),
     }
-
-
-# ------------------------------------------------------------------ the diagram
-
-
-def mermaid(layout: Layout, *, accepted: bool = False) -> str:
-    """A Mermaid sequence diagram: an arrow for each step; `accepted` adds the responder's acceptance."""
-    lines = ["sequenceDiagram", "    participant I as initiator", "    participant R as responder"]
-    for step in layout.steps:
-        if step.position == layout.sealed_from:
-            lines.append("    Note over I,R: sealed from here on")
-        arrow = "I->>R" if step.sender is INITIATOR else "R->>I"
-        notes = ", ".join(_notes(step))
-        lines.append(f"    {arrow}: {_entities(step.name)}" + (f" ({_entities(notes)})" if notes else ""))
-    lines.append("    Note over I,R: session keys")
-    if accepted:
-        lines.append("    R->>I: accept")
-    return "\n".join([*lines, "    I-->>R: data", "    R-->>I: data"])
-
-
-def _entities(text: str) -> str:
-    """With Mermaid's entities for what could mean something to it: a name may have any character of ASCII."""
-    return re.sub(r"[^\w ,./:+-]", lambda found: f"#{ord(found[0])};", text)

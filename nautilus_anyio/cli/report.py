@@ -11,7 +11,8 @@ from rich.markup import escape
 from nautilus_core import AlertCode, PeerAborted
 from nautilus_core.errors import alert_meaning
 
-from .tables import columns_table, facts_table, printable
+from ..pictures.words import printable
+from .tables import columns_table, facts_table
 
 OURS: Final = "nautilus/1"
 OTHER_VERSION: Final = "another version of nautilus"

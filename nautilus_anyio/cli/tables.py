@@ -1,8 +1,7 @@
-"""How the command shows tables, amounts, and text that is not its own. What it says is elsewhere."""
+"""How the command shows tables and amounts. What it says is elsewhere."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
 from rich.box import SIMPLE_HEAD
@@ -33,23 +32,6 @@ def facts_table(facts: Iterable[tuple[str, str]]) -> Table:
         table.add_row(Text("" if name == before else name, style="bold"), Text(text))
         before = name
     return table
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """A peer's text, or a file's name, so that it cannot steer the terminal: what does not print is shown as Python does."""
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in utf8(text[:most]))
-    return shown if most is None or len(text) <= most else f"{shown}..."
-
-
-def utf8(text: str) -> str:
-    """`text` without what UTF-8 cannot hold: a byte of a file's name that is none, which Python keeps as a lone surrogate, is
-    shown as `\\xff`."""
-    return re.sub("[\ud800-\udfff]", lambda found: _escaped(ord(found[0])), text)
-
-
-def _escaped(surrogate: int) -> str:
-    from_byte = 0xDC80 <= surrogate <= 0xDCFF
-    return f"\\x{surrogate - 0xDC00:02x}" if from_byte else f"\\u{surrogate:04x}"
 
 
 def amount(count: int) -> str:

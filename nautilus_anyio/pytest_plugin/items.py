@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from nautilus_core.transcript import Transcript, TranscriptError, read
+from nautilus_core.transcript import Transcript, TranscriptError, ladder_of, read
 
-from .ladder import ladder
+from ..pictures import as_text
 
 if TYPE_CHECKING:
     from .recording import RecordTranscript
@@ -43,7 +43,7 @@ class Looks:
         """The ladders for the report of a test that failed: the last ones."""
         shown = list(zip(self._titles, self._looks, strict=True))[-_MOST_SHOWN:]
         drawn = [(f"nautilus: {title}", look()) for title, look in shown]
-        return [(title, ladder(transcript)) for title, transcript in drawn if transcript is not None]
+        return [(title, as_text(ladder_of(transcript))) for title, transcript in drawn if transcript is not None]
 
 
 def so_far(file: Sequence[bytes]) -> Transcript | None:

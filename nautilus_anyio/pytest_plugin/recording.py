@@ -22,8 +22,8 @@ from nautilus_core.handshake import Handshake
 from nautilus_core.profiles import Profile
 from nautilus_core.role import Role
 from nautilus_core.transcript import Recorder, ReplayDiverged, ReplayingEntropy, Transcript, TranscriptError, read
-from nautilus_core.transcript.lines import Drawn, Failed, Frame, Sent
-from nautilus_core.transcript.tape import drawn
+from nautilus_core.transcript.lines import Failed, Frame, Sent
+from nautilus_core.transcript.replay import tape_of
 
 from .comparing import Difference, first_difference
 from .items import Looks, so_far
@@ -97,7 +97,7 @@ class RecordTranscript:
         file: list[bytes] = []
         whole = recorded is None or recorded.header.whole_channel
         recorder = Recorder(file.append, dangerously_record_secrets=True, whole_channel=whole)
-        entropy = None if recorded is None else ReplayingEntropy(_tape(recorded))
+        entropy = None if recorded is None else ReplayingEntropy(tape_of(recorded))
         handshake = Handshake(
             role,
             profile,
@@ -160,10 +160,6 @@ def _recorded(path: Path, role: Role) -> Transcript:
         error.add_note(f"in {path}")
         raise
     return transcript
-
-
-def _tape(transcript: Transcript) -> list[tuple[str, object]]:
-    return [drawn(line) for line in transcript.lines if isinstance(line, Drawn)]
 
 
 def _live(made: _Made) -> Transcript | None:

@@ -96,10 +96,11 @@ def replay(
         return _Replay(transcript, profile, answer, Entropy(), mirrored=True).run(partly=True)
     if not transcript.header.secrets:
         return check_public(transcript, profile)
-    return _Replay(transcript, profile, answer, ReplayingEntropy(_tape(transcript)), mirrored=other_side).run()
+    return _Replay(transcript, profile, answer, ReplayingEntropy(tape_of(transcript)), mirrored=other_side).run()
 
 
-def _tape(transcript: Transcript) -> list[tuple[str, Any]]:
+def tape_of(transcript: Transcript) -> list[tuple[str, Any]]:
+    """What was drawn, for a `ReplayingEntropy`; `TranscriptError` for a key that is none."""
     tape = []
     for number, line in enumerate(transcript.lines, 2):
         if isinstance(line, Drawn):
@@ -108,6 +109,17 @@ def _tape(transcript: Transcript) -> list[tuple[str, Any]]:
             except (ValueError, TypeError) as error:
                 raise TranscriptError(f"this is no {line.what} key", number) from error
     return tape
+
+
+def give_answer(question: Question[Any], line: Answered) -> None:
+    """Answer as it was recorded; `TranscriptError` for what no recorder writes."""
+    value = line.value
+    if isinstance(value, dict):
+        try:
+            value = msgspec.convert(value, dict[str, bytes])["bytes"]
+        except (msgspec.MsgspecError, KeyError) as error:
+            raise TranscriptError("an answer whose value is none") from error
+    question.pending.give(value)
 
 
 class _Collector(Recorder):
@@ -231,10 +243,7 @@ class _Replay:
             error = HandshakeError if line.error == "HandshakeError" else AuthenticationFailed
             self._apply("reject", lambda: question.pending.give(None, error(line.reason or "", alert=line.alert)))
         elif line.verdict == "value":
-            value = line.value
-            if isinstance(value, dict):
-                value = msgspec.convert(value, dict[str, bytes])["bytes"]
-            question.pending.give(value)
+            give_answer(question, line)
         elif self._answer is not None:
             self._answer(question)
         else:

@@ -250,8 +250,8 @@ def test_demo_draws_the_ladder_and_both_checksums_agree(backend: str) -> None:
     assert done.stderr == ""
     for step in ("hello", "suite", "responder-key-share", "responder-authentication", "initiator-finished", "accept"):
         assert f" {step} " in done.stdout
-    assert done.stdout.index("responder-key-share") < done.stdout.index("sealed from here on")
-    assert re.search(r"flight 1: [\d,]+ bytes, [\d.]+ ms", done.stdout)
+    assert done.stdout.index("responder-key-share") < done.stdout.index("encrypted from here on")
+    assert re.search(r"flight 1: 3 messages, [\d,]+ B, [\d.]+ ms", done.stdout)
     digests = re.findall(r"sha256 ([0-9a-f]{64})", done.stdout)
     assert len(digests) == 2
     assert digests[0] == digests[1]

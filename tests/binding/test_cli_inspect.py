@@ -28,7 +28,7 @@ from nautilus_anyio.cli import main
 from nautilus_anyio.cli.inspect import inspect
 from nautilus_anyio.cli.output import Output
 from nautilus_anyio.cli.report import Report
-from nautilus_anyio.cli.tables import printable
+from nautilus_anyio.pictures.words import printable
 from nautilus_core import (
     ANONYMOUS,
     DEFAULT_SUITES,

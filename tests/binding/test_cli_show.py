@@ -124,14 +124,15 @@ def test_a_profile_of_ones_own(capsys: pytest.CaptureFixture[str], own: str, att
 def test_the_diagram(capsys: pytest.CaptureFixture[str], own: str) -> None:
     plain = show(capsys, "--mermaid").splitlines()
     assert plain[0] == "sequenceDiagram"
-    assert plain[3:12] == [
+    assert plain[3:13] == [
         "    I->>R: hello",
         "    I->>R: suites",
         "    I->>R: initiator-key-share",
         "    R->>I: hello-response",
         "    R->>I: suite",
+        "    Note over I,R: initiator-key-share-retry may come in here",
         "    R->>I: responder-key-share",
-        "    Note over I,R: sealed from here on",
+        "    Note over I,R: encrypted from here on",
         "    R->>I: responder-authentication",
         "    R->>I: responder-finished",
     ]

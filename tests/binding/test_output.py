@@ -13,8 +13,9 @@ from rich.console import Console
 
 from nautilus_anyio.cli import main
 from nautilus_anyio.cli.output import Output, json_line
-from nautilus_anyio.cli.tables import amount, printable
+from nautilus_anyio.cli.tables import amount
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
+from nautilus_anyio.pictures.words import printable
 
 from .processes import NAUTILUS
 from .test_cli import free_port, start_listener

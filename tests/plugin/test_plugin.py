@@ -98,10 +98,10 @@ def test_a_failure_shows_the_ladder(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         [
             "*nautilus: pair 1, initiator*",
-            "*--> hello (* bytes)",
-            "*<-- responder-finished (* bytes, sealed)",
+            "*── hello ──* ▶ *",
+            "*◀ *── responder-finished ──*",
             "*nautilus: pair 1, responder*",
-            "*!!! AuthenticationFailed in initiator-authentication: the peer's key is not a pinned one",
+            "*✗ AuthenticationFailed in initiator-authentication: the peer's key is*",
         ]
     )
     assert "without_a_failure" not in result.stdout.str()
@@ -315,7 +315,7 @@ def test_a_folder_of_transcripts(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*::test_one?test_meeting-2? PASSED*", "*::test_one?test_meeting? PASSED*"])
     broken = STORED.replace("MINE if", "THEIRS if").replace("else THEIRS", "else MINE")
     result = run(project, broken, "test_stored.py", name="test_stored", failed=3)
-    result.stdout.fnmatch_lines(["*ReplayDiverged*", "*nautilus: test_meeting-2.jsonl*", "*--> hello (* bytes)"])
+    result.stdout.fnmatch_lines(["*ReplayDiverged*", "*nautilus: test_meeting-2.jsonl*", "*── hello ──* ▶ *"])
 
 
 @pytest.mark.parametrize("empty", [True, False])

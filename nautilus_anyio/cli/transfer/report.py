@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
+from ...pictures.words import printable
 from ..output import Output
-from ..tables import amount, printable
+from ..tables import amount
 
 
 @dataclass(frozen=True, slots=True)
