@@ -120,6 +120,9 @@ def test_bash_completes(tmp_path: Path) -> None:
     cases = {
         "nautilus pro": "profile",
         "nautilus profile s": "show",
+        "nautilus transcript to": "to-test",
+        "nautilus transcript diagram n": "node.pem",
+        "nautilus transcript to-test node.pem test_node.py --expect com": "completed",
         "nautilus connect --backend tr": "trio",
         "nautilus connect --suite P256_AES128": "P256_AES128GCM_SHA256",
         "nautilus connect --trust pin": "pinned:",
