@@ -288,7 +288,9 @@ def test_hostile_names_do_not_get_into_the_program(tmp_path: Path, capsys: pytes
     name = 'it\'s "quoted" {x}\n.jsonl'
     (tmp_path / name).write_bytes(to_bytes(Transcript(transcript.header, (*transcript.lines[:-1], end))))
     run(capsys, "to-test", tmp_path / name, tmp_path / "test_odd.py")
-    assert "1 passed" in pytest_in(tmp_path, tmp_path / "test_odd.py").stdout
+    said = pytest_in(tmp_path, tmp_path / "test_odd.py").stdout  # it runs, and finds that the outcome is none
+    assert "1 failed" in said
+    assert "ReplayDiverged" in said
 
 
 # ------------------------------------------------------------------ what is no transcript
