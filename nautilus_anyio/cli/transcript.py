@@ -27,6 +27,7 @@ from nautilus_core.transcript import (
     rerun,
     to_bytes,
 )
+from nautilus_core.transcript.guessing import Guess, guess
 
 from ..pictures import as_html, as_mermaid, as_svg
 from ..pictures.text import rows_of
@@ -187,11 +188,11 @@ def to_test(options: argparse.Namespace) -> int:
     output: Output = options.output
     transcript = load(options.file, cut_off=options.cut_off)
     completes = options.expect == "completed"
-    if completes and (options.profile is None or not transcript.header.secrets):
+    path, profile = _profile_for(options, transcript)
+    if completes and (path is None or not transcript.header.secrets):
         raise ValueError(
             "--expect completed needs --profile and a transcript with secrets: without them no engine can go on"
         )
-    path, profile = _profile_for(options, transcript)
     if options.out.suffix != ".py":
         raise ValueError(f"{options.out}: a test is a file whose name ends in .py")
     if options.out.exists():
@@ -267,9 +268,12 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(partial(file.read, _BLOCK), b"")
 
 
-def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | None, Profile]:
-    """The profile to replay with, and its path where it has one."""
+def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | Guess | None, Profile]:
+    """The profile to replay with, and where it comes from: None for one that is good for the public check alone."""
     if options.profile is None:
+        guessed = guess(transcript)
+        if guessed is not None:
+            return guessed, guessed.make()
         try:
             return None, profile_of(transcript.header)
         except ValueError as error:
