@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 from rich.text import Text
 
-from nautilus_core import HandshakeError, Profile
+from nautilus_core import HandshakeError, LocalProtocolError, Profile
 from nautilus_core.transcript import (
     ReplayDiverged,
     ReplayReport,
@@ -191,7 +191,7 @@ def to_test(options: argparse.Namespace) -> int:
     path, profile = _profile_for(options, transcript)
     if completes and (path is None or not transcript.header.secrets):
         raise ValueError(
-            "--expect completed needs --profile and a transcript with secrets: without them no engine can go on"
+            "--expect completed needs a transcript with secrets and, unless it shows enough, --profile: no engine can go on"
         )
     if options.out.suffix != ".py":
         raise ValueError(f"{options.out}: a test is a file whose name ends in .py")
@@ -206,9 +206,10 @@ def to_test(options: argparse.Namespace) -> int:
         write_new(beside, options.file.read_bytes() if path is not None else to_bytes(transcript))
     write_new(options.out, program.encode(), mode=0o666)
     trouble = _trouble(transcript, profile, full=path is not None, completes=completes)
+    held = ", which holds the secrets of that session" if transcript.header.secrets else ""
     verdict = "it passes now" if trouble is None else f"it fails now: {trouble}"
     output.note(
-        f"wrote {options.out}, and {beside} beside it; {verdict}",
+        f"wrote {options.out}, and {beside} beside it{held}; {verdict}",
         file=str(options.out),
         transcript=str(beside),
         passes=trouble is None,
@@ -297,7 +298,7 @@ def _trouble(transcript: Transcript, profile: Profile, *, full: bool, completes:
             rerun(transcript, profile)
         else:
             _replayed(transcript, profile, full=full)
-    except (HandshakeError, ReplayDiverged, TranscriptError, ValueError) as error:
+    except (HandshakeError, LocalProtocolError, ReplayDiverged, TranscriptError, ValueError) as error:
         return str(error)
     return None
 
