@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from nautilus_core.transcript import Transcript
+from nautilus_core.transcript.guessing import Guess
 from nautilus_core.transcript.lines import End, Failed, Frame
 
 from ..pictures.words import printable
+from .guessed import program_of
 
 _RECORDED: Final = (
     "It replays {file}, and asserts that what was recorded comes again. {what}",
@@ -54,13 +56,13 @@ class ProfilePath:
         return cls(module, attribute, called)
 
 
-def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, completes: bool) -> str:
+def test_of(transcript: Transcript, file: str, profile: ProfilePath | Guess | None, *, completes: bool) -> str:
     """The program.
 
     Args:
         transcript: what is replayed.
         file: its name, in the folder of the test.
-        profile: what it is replayed with; None to make one from the header.
+        profile: what it is replayed with: where it is, or what the transcript shows of it; None to make one from the header.
         completes: whether it asserts that the handshake completes now, instead of that it ends as recorded.
     """
     header = transcript.header
@@ -73,9 +75,14 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
     comment = "\n".join(f"# {line}" for text in told for line in textwrap.wrap(text, 110))
     names = ["read"] if profile is not None else ["profile_of", "read"]
     names += ["rerun"] if completes else ["replay"] if full else ["redact", "replay"] if header.secrets else ["replay"]
+    core: list[str] = []
+    function: list[str] = []
+    imports: list[str] = []
     if profile is None:
         makes = "profile_of(transcript.header)"
-        imports = []
+    elif isinstance(profile, Guess):
+        makes = "make_profile()"
+        core, function = program_of(profile)
     else:
         first = profile.attribute.partition(".")[0]
         imports = ["", f"from {profile.module} import {first}"]
@@ -86,6 +93,7 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
         "",
         "from pathlib import Path",
         "",
+        *core,
         *(["from nautilus_core import Session"] if completes else []),
         f"from nautilus_core.transcript import {', '.join(sorted(names))}",
         *imports,
@@ -93,6 +101,7 @@ def test_of(transcript: Transcript, file: str, profile: ProfilePath | None, *, c
         f"TRANSCRIPT = Path(__file__).with_name({_literal(file)})",
         "",
         "",
+        *([*function, "", ""] if function else []),
         f"def test_{_identifier(file)}() -> None:",
         f"    transcript = read([TRANSCRIPT.read_bytes()]{cut})",
         f"    profile = {makes}",

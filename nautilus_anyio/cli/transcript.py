@@ -12,7 +12,7 @@ from typing import IO, Any, Final
 
 from rich.text import Text
 
-from nautilus_core import HandshakeError, Profile
+from nautilus_core import HandshakeError, LocalProtocolError, Profile
 from nautilus_core.transcript import (
     ReplayDiverged,
     ReplayReport,
@@ -27,6 +27,7 @@ from nautilus_core.transcript import (
     rerun,
     to_bytes,
 )
+from nautilus_core.transcript.guessing import Guess, guess
 
 from ..pictures import as_html, as_mermaid, as_svg
 from ..pictures.text import rows_of
@@ -187,11 +188,11 @@ def to_test(options: argparse.Namespace) -> int:
     output: Output = options.output
     transcript = load(options.file, cut_off=options.cut_off)
     completes = options.expect == "completed"
-    if completes and (options.profile is None or not transcript.header.secrets):
-        raise ValueError(
-            "--expect completed needs --profile and a transcript with secrets: without them no engine can go on"
-        )
     path, profile = _profile_for(options, transcript)
+    if completes and (path is None or not transcript.header.secrets):
+        raise ValueError(
+            "--expect completed needs a transcript with secrets and, unless it shows enough, --profile: no engine can go on"
+        )
     if options.out.suffix != ".py":
         raise ValueError(f"{options.out}: a test is a file whose name ends in .py")
     if options.out.exists():
@@ -205,9 +206,10 @@ def to_test(options: argparse.Namespace) -> int:
         write_new(beside, options.file.read_bytes() if path is not None else to_bytes(transcript))
     write_new(options.out, program.encode(), mode=0o666)
     trouble = _trouble(transcript, profile, full=path is not None, completes=completes)
+    held = ", which holds the secrets of that session" if transcript.header.secrets else ""
     verdict = "it passes now" if trouble is None else f"it fails now: {trouble}"
     output.note(
-        f"wrote {options.out}, and {beside} beside it; {verdict}",
+        f"wrote {options.out}, and {beside} beside it{held}; {verdict}",
         file=str(options.out),
         transcript=str(beside),
         passes=trouble is None,
@@ -267,9 +269,12 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(partial(file.read, _BLOCK), b"")
 
 
-def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | None, Profile]:
-    """The profile to replay with, and its path where it has one."""
+def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | Guess | None, Profile]:
+    """The profile to replay with, and where it comes from: None for one that is good for the public check alone."""
     if options.profile is None:
+        guessed = guess(transcript)
+        if guessed is not None:
+            return guessed, guessed.make()
         try:
             return None, profile_of(transcript.header)
         except ValueError as error:
@@ -293,7 +298,7 @@ def _trouble(transcript: Transcript, profile: Profile, *, full: bool, completes:
             rerun(transcript, profile)
         else:
             _replayed(transcript, profile, full=full)
-    except (HandshakeError, ReplayDiverged, TranscriptError, ValueError) as error:
+    except (HandshakeError, LocalProtocolError, ReplayDiverged, TranscriptError, ValueError) as error:
         return str(error)
     return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -47,6 +47,10 @@ class TranscriptError(Exception):
         self.line = line
 
 
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""JSON has numbers of any length; a line of a transcript has none of more than 64 bits."""
+
+
 class Line(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What all lines are.
 
@@ -54,7 +58,7 @@ class Line(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True, fo
         at: microseconds since the recording began, by the caller's clock; None without one.
     """
 
-    at: int | None = None
+    at: Whole | None = None
 
 
 class Header(Line, frozen=True, tag="header", kw_only=True):
@@ -75,7 +79,7 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
     """
 
     format: str
-    version: int
+    version: Whole
     library: str
     role: Role
     profile: str
@@ -90,7 +94,7 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
 class Received(Line, frozen=True, tag="in", kw_only=True):
     """Bytes from the peer; empty at the end of its stream. `flight` counts changes of direction, from 1."""
 
-    flight: int
+    flight: Whole
     data: bytes
     channel: bool = False
 
@@ -98,7 +102,7 @@ class Received(Line, frozen=True, tag="in", kw_only=True):
 class Sent(Line, frozen=True, tag="out", kw_only=True):
     """Bytes for the peer."""
 
-    flight: int
+    flight: Whole
     data: bytes
     channel: bool = False
 
@@ -108,7 +112,7 @@ class Frame(Line, frozen=True, tag="frame", kw_only=True):
 
     step: str
     sender: Role
-    size: int
+    size: Whole
     sealed: bool
 
 
@@ -149,7 +153,7 @@ class Answered(Line, frozen=True, tag="answer", kw_only=True):
     value: Any = None
     reason: str | None = None
     error: str | None = None
-    alert: int | None = None
+    alert: Whole | None = None
 
 
 class Completed(Line, frozen=True, tag="completed", kw_only=True):
@@ -166,8 +170,8 @@ class Aborted(Line, frozen=True, tag="abort", kw_only=True):
     """The application has given up."""
 
     reason: str
-    code: int
-    retry_after: int | None = None
+    code: Whole
+    retry_after: Whole | None = None
     channel: bool = False
 
 
@@ -184,9 +188,9 @@ class Failed(Line, frozen=True, tag="error", kw_only=True):
     received: str | None = None
     hint: str | None = None
     step: str | None = None
-    alert: int | None = None
-    code: int | None = None
-    retry_after: int | None = None
+    alert: Whole | None = None
+    code: Whole | None = None
+    retry_after: Whole | None = None
     authenticated: bool = False
     channel: bool = False
 
@@ -208,7 +212,7 @@ class Called(Line, frozen=True, tag="call", kw_only=True):
     """What the application did with the channel: `send`, `update` or `close`. `data` is SECRET, and only there with them."""
 
     what: str
-    size: int = 0
+    size: Whole = 0
     data: bytes | None = None
     ask_peer: bool = False
 
@@ -225,10 +229,10 @@ class End(Line, frozen=True, tag="end", kw_only=True):
     """
 
     outcome: str
-    received: int
-    sent: int
-    received_check: int
-    sent_check: int
+    received: Whole
+    sent: Whole
+    received_check: Whole
+    sent_check: Whole
 
 
 AnyLine = (

@@ -25,7 +25,7 @@ from ..steps.session_keys import InitiatorFinished, ResponderFinished
 from .lines import MAX_LINES, Frame, Header, Received, Sent
 from .reader import Transcript
 
-_MESSAGES: Final[Mapping[str, Any]] = MappingProxyType(
+MESSAGES: Final[Mapping[str, Any]] = MappingProxyType(
     {
         str(message.__struct_config__.tag): message
         for message in (
@@ -189,8 +189,8 @@ def _decoded(step: str, data: bytes, header: Header) -> Mapping[str, Any]:
         return _NO_FIELDS
     body = data[HEADER_LENGTH:]
     try:
-        if step in _MESSAGES:
-            message = msgspec.msgpack.decode(body, type=_MESSAGES[step])
+        if step in MESSAGES:
+            message = msgspec.msgpack.decode(body, type=MESSAGES[step])
             return {name: getattr(message, name) for name in message.__struct_fields__}
         elements = msgspec.msgpack.decode(body, type=list[Any])
     except _ERRORS:

@@ -189,9 +189,7 @@ def test_check_replays_all_with_secrets_and_a_profile(field: Path, tmp_path: Pat
     told = json.loads(nautilus("check", field, "--profile", profile, "--json", folder=tmp_path).stdout)
     assert (told["full"], told["outcome"]) == (True, "failed")
     assert any("equal one by one" in what for what in told["checked"])
-    public = nautilus("check", field, folder=tmp_path).stdout
-    assert "public part" in public
-    assert "what its secrets would allow to check: give --profile" in public
+    assert json.loads(nautilus("check", field, "--json", folder=tmp_path).stdout)["full"], "it shows enough by itself"
 
 
 def test_check_says_where_it_diverges(field: Path, tmp_path: Path) -> None:
@@ -236,6 +234,8 @@ def test_a_test_of_what_was_recorded_passes(field: Path, tmp_path: Path, capsys:
     assert "it passes now" in said
     assert (tests / "field-1.jsonl").read_bytes() == field.read_bytes()
     other = shutil.copy(field, tmp_path / "other.jsonl")
+    redacted = shutil.move(other, tmp_path / "secret.jsonl")
+    run(capsys, "redact", redacted, other)
     run(capsys, "to-test", other, public)
     assert not read([(tests / "other.jsonl").read_bytes()]).header.secrets, "a test that needs no secrets has none"
     assert "2 passed" in pytest_in(tmp_path, full, public).stdout
@@ -252,6 +252,24 @@ def test_a_field_failure_is_a_test_that_fails_until_it_is_mended(field: Path, tm
     assert "AuthenticationFailed" in done.stdout
     (tmp_path / "acme.py").write_text(OWN.format(trusted=DEVICE.peer_id, pem=GATEWAY.to_pem()))
     assert "1 passed" in pytest_in(tmp_path, test).stdout
+
+
+def test_without_a_profile_the_test_has_what_the_transcript_shows(
+    field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again, gone = tmp_path / "tests" / "test_again.py", tmp_path / "more" / "test_gone.py"
+    for test, expect in ((again, "recorded"), (gone, "completed")):
+        test.parent.mkdir()
+        run(capsys, "to-test", field, test, "--expect", expect)
+    assert "report.full is True" in again.read_text()
+    assert "1 passed" in pytest_in(tmp_path, again).stdout
+    done = pytest_in(tmp_path, gone)
+    assert "1 failed" in done.stdout
+    assert "AuthenticationFailed" in done.stdout
+    mended, count = re.subn(r"trust\.pinned\(.*\)", "trust.anyone()", gone.read_text())
+    assert count == 1
+    gone.write_text(mended)
+    assert "1 passed" in pytest_in(tmp_path, gone).stdout
 
 
 def test_a_changed_transcript_fails_its_test(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -272,8 +290,9 @@ def test_nothing_is_overwritten_and_nothing_strange_is_written(
     assert "it exists already" in complaint_of(capsys, "to-test", field, there, code=1)
     assert there.read_text() == "mine"
     assert "ends in .py" in complaint_of(capsys, "to-test", field, "test.txt", code=2)
-    needs = complaint_of(capsys, "to-test", field, "test_x.py", "--expect", "completed", code=2)
-    assert "needs --profile and a transcript with secrets" in needs
+    run(capsys, "redact", field, "public.jsonl")
+    needs = complaint_of(capsys, "to-test", "public.jsonl", "test_x.py", "--expect", "completed", code=2)
+    assert "needs a transcript with secrets" in needs
     elsewhere = tmp_path / "tests"
     elsewhere.mkdir()
     (elsewhere / field.name).write_text("another")
@@ -288,8 +307,8 @@ def test_hostile_names_do_not_get_into_the_program(tmp_path: Path, capsys: pytes
     name = 'it\'s "quoted" {x}\n.jsonl'
     (tmp_path / name).write_bytes(to_bytes(Transcript(transcript.header, (*transcript.lines[:-1], end))))
     run(capsys, "to-test", tmp_path / name, tmp_path / "test_odd.py")
-    said = pytest_in(tmp_path, tmp_path / "test_odd.py").stdout  # it runs, and finds that the outcome is none
-    assert "1 failed" in said
+    said = pytest_in(tmp_path, tmp_path / "test_odd.py").stdout
+    assert "1 failed" in said, "it is run, and the replay finds that this was never the outcome"
     assert "ReplayDiverged" in said
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nautilus_core import INITIATOR, Handshake, LocalProtocolError
@@ -218,3 +219,11 @@ def test_times_are_those_of_the_clock() -> None:
     places = [line.at for line in read(file).lines]
     assert places == sorted(places, key=lambda at: at or 0)
     assert places[:2] == [0, 100_000]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+def test_numbers_that_nobody_counts_to(number: int) -> None:
+    transcript = read(Recorded(*both()).files[0])
+    line = msgspec.structs.replace(transcript.lines[-1], at=number)
+    with pytest.raises(TranscriptError, match=rf"^line {len(transcript.lines) + 1}: this is no line of a transcript"):
+        read(rewritten(transcript, [*transcript.lines[:-1], line]))

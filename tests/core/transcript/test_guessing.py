@@ -1,0 +1,64 @@
+"""A profile that replays a transcript whole is made from what stands in it, for most handshakes of `nautilus/1`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nautilus_core import SUITES, InMemoryKnownPeers, PeerIdentified, Profile, profiles, trust
+from nautilus_core.transcript import read, replay
+from nautilus_core.transcript.guessing import guess
+
+from ..helpers import ALICE, FAST, MALLORY, alice, bob, both, note
+from .recording import Recorded
+
+RECORDED = Path(__file__).parents[2] / "transcripts" / "recorded"
+SHOWN = ["default", "retry", "anonymous-both", "known-peers", "trust-ask", "scheme-ml-dsa-65", "timeout", "channel",
+         "authentication-initiator-refuses", "authentication-responder-refuses", "authentication-rejected",
+         "key-agreement-low-order", "given-up-busy", "protocols-target-extensions", "invalid-sealed"]  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES))
+def test_every_suite(suite: str) -> None:
+    for file in Recorded(*both(suites=[suite])).files:
+        found = guess(read(file))
+        assert found is not None
+        assert replay(file, found.make()).full
+
+
+@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("role", ["initiator", "responder"])
+def test_what_was_recorded_before(name: str, role: str) -> None:
+    file = (RECORDED / f"{name}.{role}.jsonl").read_bytes()
+    found = guess(read([file]))
+    assert found is not None
+    assert replay([file], found.make()).full
+
+
+def test_the_policy_comes_from_the_failure() -> None:
+    store = InMemoryKnownPeers()
+    store.remember("gateway", MALLORY.peer_id)
+    policies = {"pinned": trust.pinned(MALLORY.peer_id), "known_peers": trust.known_peers(store, name="gateway")}
+    for kind, policy in policies.items():
+        recorded = Recorded(profiles.nautilus(identity=ALICE, trust=policy, suites=FAST), bob())
+        found = guess(read(recorded.files[0]))
+        assert found is not None
+        assert found.policy == kind
+        assert MALLORY.peer_id in found.names
+
+    def refuse(question: PeerIdentified) -> None:
+        question.reject("not today")
+
+    found = guess(read(Recorded(alice(trust=trust.ask()), bob(), answer=refuse).files[0]))
+    assert found is not None
+    assert found.policy == "ask"
+
+
+def test_there_is_none_for_what_does_not_show() -> None:
+    def with_a_step(profile: Profile) -> Profile:
+        return profile.insert_before("initiator-finished", note())
+
+    assert guess(read(Recorded(*both(with_a_step)).files[0])) is None
+    assert guess(read(Recorded(*both(), secrets=False).files[0])) is None
+    assert guess(read([(RECORDED / "noise-xx.initiator.jsonl").read_bytes()])) is None
