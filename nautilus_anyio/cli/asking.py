@@ -6,6 +6,7 @@ import io
 import os
 import select
 import termios
+import time
 from contextlib import suppress
 from math import inf
 from typing import Any, Final
@@ -18,8 +19,29 @@ from nautilus_core.identity.credentials import PublicKey
 
 _LOOK_UP: Final = 100  # milliseconds
 _WORDS_A_LINE: Final = 8
-_PROMPTS: Final[set[int]] = set()
-"""The terminals on which a question is open, as descriptors: one at most at a time."""
+_JUST_NOW: Final = 1.0  # seconds
+
+
+class _Prompt:
+    """Whether a question is open on the terminal, or was withdrawn just now: it ends its own line."""
+
+    def __init__(self) -> None:
+        self._until = -inf
+
+    def opened(self) -> None:
+        self._until = inf
+
+    def answered(self) -> None:
+        self._until = -inf
+
+    def withdrawn(self) -> None:
+        self._until = time.monotonic() + _JUST_NOW
+
+    def __bool__(self) -> bool:
+        return time.monotonic() < self._until
+
+
+_PROMPT: Final = _Prompt()
 
 
 class Questions:
@@ -114,15 +136,15 @@ def ask_on_terminal(question: PeerIdentified, remote: object = None) -> str | No
         terminal.write(_shown(question, remote))
         typed = select.poll()
         typed.register(descriptor, select.POLLIN)
-        _PROMPTS.add(descriptor)
+        _PROMPT.opened()
         try:
             while not typed.poll(_LOOK_UP):
                 anyio.from_thread.check_cancelled()
         except BaseException:
             terminal.write("\nIt does not wait for the answer any more.\n")
+            _PROMPT.withdrawn()
             raise
-        finally:
-            _PROMPTS.discard(descriptor)
+        _PROMPT.answered()
         answer = terminal.readline().strip().lower()
     return None if answer in ("yes", "y") else "refused at the terminal"
 
@@ -146,7 +168,7 @@ def end_line() -> None:
 
     An open question sees to that itself. A process in the background, and a terminal that shows nothing, need none.
     """
-    if _PROMPTS:
+    if _PROMPT:
         return
     with suppress(OSError, termios.error):
         descriptor = os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY)

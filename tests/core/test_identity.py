@@ -274,6 +274,17 @@ SEALED = ALICE.to_pem(b"correct horse")
         (PEM[:60], None, "no PKCS#8 private key"),
         (PEM.replace(b"PRIVATE", b"PUBLIC"), None, "no PKCS#8 private key"),
     ],
+    ids=[
+        "wrong",
+        "missing",
+        "superfluous",
+        "nothing",
+        "garbage",
+        "cut DER",
+        "a label alone",
+        "cut PEM",
+        "a public key",
+    ],
 )
 def test_what_cannot_be_loaded_is_a_value_error(data: bytes, passphrase: bytes | None, text: str) -> None:
     with pytest.raises(ValueError, match=text) as caught:
