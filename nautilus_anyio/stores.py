@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from filelock import FileLock, Timeout
 
 from nautilus_core import Identity
-from nautilus_core.identity.credentials import check_peer_id
+from nautilus_core.identity.keys import check_peer_id
 
 _HEADER: Final = """\
 # The peers that were met, by the name under which they were met: nautilus known peers, version 1.

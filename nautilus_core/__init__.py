@@ -36,8 +36,12 @@ from .events import (
 )
 from .handshake import Handshake, State
 from .identity import trust
-from .identity.credentials import ANONYMOUS, Anonymous, ClaimedPeer, Identity, PublicKey, VerifiedPeer
-from .identity.trust import InMemoryKnownPeers, KnownPeers, TrustPolicy
+from .identity.credentials import CredentialKind, Presented
+from .identity.identities import ANONYMOUS, Anonymous, Identity
+from .identity.keys import PublicKey
+from .identity.peers import ClaimedPeer, VerifiedPeer
+from .identity.policy import TrustPolicy
+from .identity.trust import InMemoryKnownPeers, KnownPeers
 from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
 from .profiles import Profile
@@ -73,6 +77,7 @@ __all__ = [
     "CipherSuiteExchange",
     "ClaimedPeer",
     "Context",
+    "CredentialKind",
     "CustomProtocolStep",
     "DataReceived",
     "DatagramChannel",
@@ -106,6 +111,7 @@ __all__ = [
     "PeerClosed",
     "PeerIdentified",
     "PlacedStep",
+    "Presented",
     "Profile",
     "PublicKey",
     "Question",

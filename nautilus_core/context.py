@@ -13,7 +13,7 @@ from .crypto.key_schedule import KeySchedule
 from .crypto.suites import CipherSuite
 from .errors import LocalProtocolError
 from .events import Event, Question
-from .identity.credentials import Peer
+from .identity.peers import Peer
 from .role import Role
 from .session import Session
 from .steplist import StepList

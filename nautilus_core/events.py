@@ -11,7 +11,8 @@ from .errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from .role import Role
 
 if TYPE_CHECKING:
-    from .identity.credentials import Anonymous, ClaimedPeer, VerifiedPeer
+    from .identity.identities import Anonymous
+    from .identity.peers import ClaimedPeer, VerifiedPeer
     from .session import Session
 
 A = TypeVar("A")

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 from .crypto.suites import DEFAULT_SUITES, SUITES
 from .errors import LocalProtocolError
-from .identity.credentials import Anonymous, Identity
-from .identity.trust import TrustPolicy
+from .identity.identities import Anonymous, Identity
+from .identity.policy import TrustPolicy
 from .limits import DEFAULT_LIMITS, Limits
 from .noise.functions import OwnKey, PeersKey
 from .noise.names import NoiseProtocol

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LocalProtocolError
-from .identity.credentials import Anonymous, Peer, VerifiedPeer
+from .identity.identities import Anonymous
+from .identity.peers import Peer, VerifiedPeer
 from .role import Role
 
 if TYPE_CHECKING:

@@ -1,65 +1,23 @@
 """Policies that decide whom to trust, once a proof has verified. They read no files and ask nobody but the application.
 
-`pinned`, `known_peers`, `anyone` and `ask` make one; subclass `TrustPolicy` for one of your own.
+`pinned`, `known_peers`, `anyone` and `ask` make one.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
 
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
-from ..events import PeerIdentified, Question
-from .credentials import (
-    ANONYMOUS_TYPE,
-    NOISE_STATIC_TYPES,
-    RAW_PUBLIC_KEY,
-    ClaimedPeer,
-    Peer,
-    PublicKey,
-    VerifiedPeer,
-    check_peer_id,
-)
+from ..events import PeerIdentified
+from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
+from .peers import ClaimedPeer, Peer, VerifiedPeer
+from .policy import Deciding, TrustPolicy
 
 if TYPE_CHECKING:
     from ..context import Context
-
-Deciding = Generator[Question[Any], Any, None]
-
-
-class TrustPolicy(ABC):
-    """Whom to trust.
-
-    Attributes:
-        schemes: signature schemes that can satisfy the policy: only these are offered to the peer.
-        credential_types: likewise the types of credential; `anonymous` among them admits an anonymous peer.
-        static_keys: likewise the types of Noise static keys, which are proved by a Diffie-Hellman and not by a signature.
-    """
-
-    schemes: tuple[str, ...] = tuple(SCHEMES)
-    credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
-    static_keys: tuple[str, ...] = tuple(NOISE_STATIC_TYPES)
-
-    @abstractmethod
-    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding | None:
-        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask.
-
-        A `ClaimedPeer` comes from those Noise patterns alone in which a peer proves its key after the handshake.
-        """
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether it admits a peer that does not say who it is."""
-        return ANONYMOUS_TYPE in self.credential_types
-
-    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
-        """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
-        return None
-
-    def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
-        """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
 
 
 class _Pinned(TrustPolicy):
@@ -177,6 +135,7 @@ class _Ask(TrustPolicy):
 
 def _ask(peer: Peer | ClaimedPeer, name: str | None, context: Context) -> Deciding:
     yield from context.ask(PeerIdentified(peer=peer, name=name))
+    return None
 
 
 def pinned(*peers: PublicKey | str) -> TrustPolicy:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..crypto.suites import SUITES, CipherSuite
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
-from ..identity.credentials import Anonymous, Identity
-from ..identity.trust import TrustPolicy
+from ..identity.identities import Anonymous, Identity
+from ..identity.policy import TrustPolicy
 from ..role import INITIATOR, RESPONDER, Role, Stage
 from ..step import Message, MessageStep
 from .fields import GREASE_BYTES, Offer, Offers, check_lengths, grease, listed

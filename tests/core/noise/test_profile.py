@@ -31,7 +31,7 @@ from nautilus_core import (
     profiles,
     trust,
 )
-from nautilus_core.identity.credentials import verify_key_agreement
+from nautilus_core.identity.peers import verify_key_agreement
 from nautilus_core.noise import KeyPair, NoiseMessage, NoiseView, handshake_pattern
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, byte_by_byte
 
