@@ -1,5 +1,6 @@
 """Nautilus over AnyIO: moves bytes and keeps time, on asyncio or Trio. The public names, and nothing else."""
 
+from . import transcript
 from .adapters import ObjectByteStream
 from .connect import Answer, EventHook, connect, connect_unix, handshake
 from .errors import ChannelFailed, TransportFailed
@@ -27,4 +28,5 @@ __all__ = [
     "load_identity",
     "save_identity",
     "serve",
+    "transcript",
 ]

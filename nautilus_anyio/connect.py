@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, aclose_forcefully
@@ -19,9 +20,11 @@ from nautilus_core import (
     PAUSED,
     Accepted,
     AlertCode,
+    Channel,
     Event,
     Handshake,
     HandshakeCompleted,
+    HandshakeError,
     HandshakeTimeout,
     LocalProtocolError,
     Profile,
@@ -33,13 +36,27 @@ from nautilus_core import (
 )
 
 from .errors import ChannelFailed, TransportFailed, in_words
+from .key_log import FilePath, KeyLogFile, log_to
 from .stream import SecureStream, last_words
+from .transcript import FileRecorder, Record, recording
 
 Answer: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Answers a question of a step or a policy: `question.accept()`, `.answer(value)` or `.reject(reason)`; may be async."""
 
 EventHook: TypeAlias = Callable[[Event], None]
 """Sees each event as it happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `connect`, `handshake` and `serve` are asked for, on its way to the handshake; each of them says what it means."""
+
+    timeout: float | None
+    answer: Answer | None
+    on_event: EventHook | None
+    record: Record | None
+    key_log: KeyLogFile | None
+    wait_for_accept: bool = True
 
 
 async def handshake(
@@ -51,6 +68,8 @@ async def handshake(
     answer: Answer | None = None,
     wait_for_accept: bool = True,
     on_event: EventHook | None = None,
+    record: Record | None = None,
+    key_log: FilePath | None = None,
 ) -> SecureStream:
     """Make a handshake over `stream`, which belongs to the result from then on; after a failure it is closed.
 
@@ -62,55 +81,104 @@ async def handshake(
         answer: answers questions (`PeerIdentified` of `trust.ask()`, those of steps).
         wait_for_accept: as initiator, whether to wait until the responder has accepted us, which is when rejection shows.
         on_event: sees each event as it happens.
+        record: a new file for the transcript, or a `transcript.Recording`.
+        key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the session.
 
     Raises:
         HandshakeError: the handshake failed; the peer has been told.
         TransportFailed: the stream broke.
         LocalProtocolError: a question came and there is no `answer`, or `answer` left one open.
+        OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
     """
-    deadline = None if timeout is None else anyio.current_time() + timeout
+    async with _owned(stream):
+        options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+        return await handshake_over(stream, role, profile, options)
+
+
+async def handshake_over(stream: ByteStream, role: Role, profile: Profile, options: Options) -> SecureStream:
+    """The same, with its options as one value."""
+    async with _owned(stream):
+        with recording(options.record, role) as recorder:
+            return await _made(stream, role, profile, options, recorder)
+
+
+@asynccontextmanager
+async def _owned(stream: ByteStream) -> AsyncIterator[None]:
+    """Whatever fails in the block, the stream is closed."""
     try:
-        engine = Handshake(role, profile, deadline=deadline, wall_time=datetime.now(UTC))
-        pump = _Pump(stream, engine, answer, on_event)
-        with anyio.CancelScope(deadline=inf if deadline is None else deadline) as scope:
-            session = await pump.run()
-            secure = SecureStream(stream, session, session.channel())
-            if wait_for_accept and not secure.confirmed:
-                await secure.wait_accepted()
-                if on_event is not None:
-                    on_event(Accepted())
-        if scope.cancelled_caught:
-            await pump.fail_by_time()
-    except ChannelFailed as failed:
-        await aclose_forcefully(stream)
-        raise failed.error from None
+        yield
     except BaseException:
         await aclose_forcefully(stream)
         raise
-    return secure
+
+
+async def _made(
+    stream: ByteStream, role: Role, profile: Profile, options: Options, recorder: FileRecorder | None
+) -> SecureStream:
+    timeout = options.timeout
+    deadline = None if timeout is None else anyio.current_time() + timeout
+    engine = Handshake(
+        role,
+        profile,
+        deadline=deadline,
+        wall_time=datetime.now(UTC),
+        recorder=None if recorder is None else recorder.recorder,
+        key_log=options.key_log,
+    )
+    at_close = recorder.close if recorder is not None and recorder.whole_channel else None
+    pump = _Pump(stream, engine, options, at_close)
+    try:
+        with anyio.CancelScope(deadline=inf if deadline is None else deadline):
+            return await pump.run()
+        await pump.fail_by_time()
+    except ChannelFailed as failed:
+        pump.give_up(failed.error)
+        raise failed.error from None
+    except BaseException as error:
+        pump.give_up(error)
+        raise
 
 
 class _Pump:
-    """Moves bytes between an engine and a stream until there is a session."""
+    """Moves bytes between an engine and a stream until the handshake is done.
+
+    Args:
+        stream: which it does not close but after an alert.
+        engine: the handshake.
+        options: how it is made.
+        at_close: for the secure stream, to call when it is closed.
+    """
 
     def __init__(
-        self, stream: ByteStream, engine: Handshake, answer: Answer | None, on_event: EventHook | None
+        self, stream: ByteStream, engine: Handshake, options: Options, at_close: Callable[[], None] | None
     ) -> None:
         self._stream = stream
         self._engine = engine
-        self._answer = answer
-        self._on_event = on_event
+        self._options = options
+        self._at_close = at_close
+        self._channel: Channel | None = None
 
-    async def run(self) -> Session:
+    async def run(self) -> SecureStream:
+        session = await self._session()
+        channel = self._channel = session.channel()
+        secure = SecureStream(self._stream, session, channel, at_close=self._at_close)
+        if self._options.wait_for_accept and not secure.confirmed:
+            await secure.wait_accepted()
+            self._show(Accepted())
+        return secure
+
+    async def _session(self) -> Session:
         try:
-            return await self._run()
-        except Exception:
+            return await self._until_there_is_a_session()
+        except TransportFailed:
+            raise
+        except Exception as error:
             if self._engine.state not in (State.COMPLETED, State.FAILED):  # a hook of the application raised
-                self._engine.abort("the application failed", code=AlertCode.INTERNAL_ERROR)
+                self.give_up(error)
                 await last_words(self._stream, self._engine.data_to_send())
             raise
 
-    async def _run(self) -> Session:
+    async def _until_there_is_a_session(self) -> Session:
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
@@ -118,20 +186,38 @@ class _Pump:
                     raise LocalProtocolError("answer= left a question unanswered")
                 self._engine.receive_data(await self._receive())
                 continue
-            if self._on_event is not None:
-                self._on_event(event)
+            self._show(event)
             if isinstance(event, Question):
                 await self._ask(event)
             elif isinstance(event, HandshakeCompleted):
                 return event.session
 
-    async def fail_by_time(self) -> None:
+    async def fail_by_time(self) -> NoReturn:
         """The deadline has passed: tell the peer, and raise what the engine makes of it."""
         if self._engine.session is not None:
             raise HandshakeTimeout("the responder has not accepted us in time", step="accept")
         self._engine.handle_timeout(anyio.current_time())
         while True:
             await self._next_event()
+
+    def give_up(self, error: BaseException) -> None:
+        """What ends the handshake is no failure of the engine or its channel: it becomes one, so that a transcript has it."""
+        if isinstance(error, HandshakeTimeout | TransportFailed):
+            reason, code = error.message, AlertCode.USER_CANCELED
+        elif isinstance(error, Exception):
+            reason, code = "the application failed", AlertCode.INTERNAL_ERROR
+        else:
+            reason, code = "cancelled", AlertCode.USER_CANCELED
+        with suppress(HandshakeError, LocalProtocolError):  # it has failed already
+            if self._channel is not None:
+                self._channel.abort(reason, code=code)
+                self._channel.next_event()
+            elif self._engine.state not in (State.COMPLETED, State.FAILED):
+                self._engine.abort(reason, code=code)
+
+    def _show(self, event: Event) -> None:
+        if self._options.on_event is not None:
+            self._options.on_event(event)
 
     async def _next_event(self) -> Event | Signal:
         try:
@@ -155,9 +241,10 @@ class _Pump:
             raise TransportFailed("the connection broke in the middle of the handshake", step=self._where()) from error
 
     async def _ask(self, question: Question[Any]) -> None:
-        if self._answer is None:
+        answer = self._options.answer
+        if answer is None:
             raise LocalProtocolError(f"{type(question).__name__} was asked, but there is no answer=")
-        answering = self._answer(question)
+        answering = answer(question)
         if answering is not None:
             await answering
 
@@ -174,6 +261,8 @@ async def connect(
     answer: Answer | None = None,
     wait_for_accept: bool = True,
     on_event: EventHook | None = None,
+    record: Record | None = None,
+    key_log: FilePath | None = None,
 ) -> SecureStream:
     """Connect to a listener over TCP and make a handshake as initiator.
 
@@ -185,16 +274,16 @@ async def connect(
         answer: answers questions.
         wait_for_accept: whether to wait until the responder has accepted us.
         on_event: sees each event as it happens.
+        record: a new file for the transcript, or a `transcript.Recording`; there is none when nobody listens.
+        key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the session.
 
     Raises:
         TransportFailed: nobody listens there, or it cannot be reached.
         HandshakeError: the handshake failed.
+        OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
     """
-    where = f"{host} port {port}"
-    stream, left = await _open(partial(anyio.connect_tcp, host, port), where, timeout)
-    return await handshake(
-        stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
-    )
+    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+    return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options)
 
 
 async def connect_unix(
@@ -205,12 +294,22 @@ async def connect_unix(
     answer: Answer | None = None,
     wait_for_accept: bool = True,
     on_event: EventHook | None = None,
+    record: Record | None = None,
+    key_log: FilePath | None = None,
 ) -> SecureStream:
     """The same over the Unix socket at `path`; the other arguments and the errors are those of `connect`."""
-    stream, left = await _open(partial(anyio.connect_unix, path), os.fspath(path), timeout)
-    return await handshake(
-        stream, INITIATOR, profile, timeout=left, answer=answer, wait_for_accept=wait_for_accept, on_event=on_event
-    )
+    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+    return await _dialed(partial(anyio.connect_unix, path), os.fspath(path), profile, options)
+
+
+async def _dialed(
+    dial: Callable[[], Awaitable[ByteStream]], where: str, profile: Profile, options: Options
+) -> SecureStream:
+    """A handshake over the stream that `dial` opens; a file that cannot be made is noticed before."""
+    with recording(options.record, INITIATOR) as recorder:
+        stream, left = await _open(dial, where, options.timeout)
+        async with _owned(stream):
+            return await _made(stream, INITIATOR, profile, replace(options, timeout=left), recorder)
 
 
 async def _open(

@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from anyio import create_task_group, sleep
@@ -17,9 +17,11 @@ from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 
 from nautilus_core import RESPONDER, HandshakeError, LocalProtocolError, Profile
 
-from .connect import Answer, EventHook, handshake
+from .connect import Answer, EventHook, Options, handshake_over
 from .errors import ChannelFailed
+from .key_log import FilePath, log_to
 from .stream import SecureStream
+from .transcript import Record, as_recording, prepare_folder
 
 Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]
 
@@ -90,6 +92,12 @@ class SecureListener(Listener[SecureStream]):
         answer: answers questions.
         on_event: sees each event of every handshake.
         on_error: sees what ended a handshake or a handler.
+        record: a folder that gets a transcript of each handshake, or a `transcript.Recording` with one; it is made where it
+            is missing.
+        key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the sessions.
+
+    Raises:
+        OSError: the folder cannot be made, or the key log cannot be written.
     """
 
     def __init__(
@@ -101,12 +109,15 @@ class SecureListener(Listener[SecureStream]):
         answer: Answer | None = None,
         on_event: EventHook | None = None,
         on_error: ErrorHook | None = None,
+        record: Record | None = None,
+        key_log: FilePath | None = None,
     ) -> None:
+        if record is not None:
+            record = replace(as_recording(record), each=True)
+            prepare_folder(record.path)
         self._listener = listener
         self._profile = profile
-        self._timeout = timeout
-        self._answer = answer
-        self._on_event = on_event
+        self._options = Options(timeout, answer, on_event, record, log_to(key_log))
         self._on_error = on_error
 
     @property
@@ -139,9 +150,7 @@ class SecureListener(Listener[SecureStream]):
         remote = stream.extra(SocketAttribute.remote_address, None)
         phase, peer = "handshake", None
         try:
-            secure = await handshake(
-                stream, RESPONDER, self._profile, timeout=self._timeout, answer=self._answer, on_event=self._on_event
-            )
+            secure = await handshake_over(stream, RESPONDER, self._profile, self._options)
             phase, peer = "handler", secure.session.peer
             async with secure:
                 await handler(secure)
@@ -191,10 +200,21 @@ async def serve(
     on_event: EventHook | None = None,
     on_error: ErrorHook | None = None,
     task_group: TaskGroup | None = None,
+    record: Record | None = None,
+    key_log: FilePath | None = None,
 ) -> None:
     """Serve secure streams for ever: `SecureListener(listener, profile, ...).serve(handler, task_group)` in one call.
 
     `listener` is left open when this is cancelled: it belongs to whoever made it.
     """
-    secure = SecureListener(listener, profile, timeout=timeout, answer=answer, on_event=on_event, on_error=on_error)
+    secure = SecureListener(
+        listener,
+        profile,
+        timeout=timeout,
+        answer=answer,
+        on_event=on_event,
+        on_error=on_error,
+        record=record,
+        key_log=key_log,
+    )
     await secure.serve(handler, task_group)

@@ -86,8 +86,16 @@ class SecureStream(ByteStream):
             It is a `BrokenResourceError`, as AnyIO's users expect.
     """
 
-    def __init__(self, transport: ByteStream, session: Session, channel: Channel) -> None:
+    def __init__(
+        self,
+        transport: ByteStream,
+        session: Session,
+        channel: Channel,
+        *,
+        at_close: Callable[[], None] | None = None,
+    ) -> None:
         self._transport = transport
+        self._at_close = at_close
         self._session = session
         self._channel = channel
         self._records: deque[bytes | memoryview] = deque()
@@ -206,20 +214,28 @@ class SecureStream(ByteStream):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Close. After an exception abort instead, when cancelled cut: the peer must not take half of the data for all."""
-        if isinstance(error, Exception) and not self._closed:
-            await self._abort()
-        elif error is not None:
-            self._closed = True
-            await aclose_forcefully(self._transport)
-        await self.aclose()
+        try:
+            if isinstance(error, Exception) and not self._closed:
+                await self._abort()
+            elif error is not None:
+                self._closed = True
+                await aclose_forcefully(self._transport)
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close both directions: say so to the peer, let it take in what was sent, close the stream below.
 
         It takes two seconds at most.
         """
-        if self._closed:
-            return
+        try:
+            if not self._closed:
+                await self._close()
+        finally:
+            if self._at_close is not None:
+                self._at_close()
+
+    async def _close(self) -> None:
         with move_on_after(_CLOSE_GRACE):
             try:
                 if self._failure is None:

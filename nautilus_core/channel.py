@@ -7,20 +7,18 @@ queue, and is called after each of the others, also after a `next_event` that ra
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, NoReturn
+from typing import Final
 
 from . import alerts, records
-from .buffer import ReceiveBuffer
 from .crypto.suites import TAG_LENGTH
 from .crypto.traffic_key import RECORDS_PER_KEY, TrafficKey
-from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted, release_frames
+from .errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
 from .events import NEED_DATA, Accepted, DataReceived, Event, KeyUpdated, PeerClosed, Signal
 from .frames import CONTROL, DATA, HEADER_LENGTH
 from .limits import DEFAULT_LIMITS, Limits
 from .record_writer import MAX_UPDATES_WITHOUT_DATA, RecordWriter
 from .role import INITIATOR, Role
-from .transport import Buffer
+from .transport import Buffer, ChannelEnd
 
 BYTES_PER_KEY: Final = 2**37
 """No key seals more bytes of data than this."""
@@ -35,7 +33,7 @@ _HEADER_BEFORE: Final = (DATA << 24) - HEADER_LENGTH
 _EMPTY_SIZE: Final = HEADER_LENGTH + TAG_LENGTH
 
 
-class SecureChannel:
+class SecureChannel(ChannelEnd):
     """One end of a channel of sealed records. `session.channel()` makes it.
 
     A direction ends with its sender's `close`, which is its last record: not even an alert follows. The other direction
@@ -61,17 +59,12 @@ class SecureChannel:
     __slots__ = (
         "_accepted",
         "_confirmed",
-        "_ended",
-        "_error",
         "_longest_frame",
         "_max_record",
-        "_open",
         "_peer_closed",
         "_reading",
-        "_received",
         "_rejection",
         "_role",
-        "_traceback",
         "_updates_read",
         "_writer",
         "max_payload",
@@ -90,6 +83,7 @@ class SecureChannel:
     ) -> None:
         if not 2 <= records_per_key <= RECORDS_PER_KEY or not 1 <= bytes_per_key <= BYTES_PER_KEY:
             raise ValueError("a key seals 2 to 2**22 records and 1 to 2**37 bytes")
+        super().__init__()
         self._role = role
         self._reading = reading
         self._rejection = rejection
@@ -99,11 +93,6 @@ class SecureChannel:
         """The longest payload of one record, in bytes."""
         self._longest_frame = HEADER_LENGTH + limits.record if self._confirmed else 0
         self._writer = RecordWriter(writing, self.max_payload, records_per_key, bytes_per_key)
-        self._received = ReceiveBuffer()
-        self._error: HandshakeError | None = None
-        self._traceback: TracebackType | None = None
-        self._ended = False
-        self._open = True
         self._peer_closed = False
         self._accepted = False
         self._updates_read = 0
@@ -197,31 +186,7 @@ class SecureChannel:
         """Take all bytes that wait to be sent; `b""` when there are none. After a failure they end with the alert."""
         return self._writer.take()
 
-    def _refuse(self) -> NoReturn:
-        if self._error is not None:
-            raise self._error.with_traceback(self._traceback)
-        raise LocalProtocolError("this end of the channel is closed")
-
     # ---------------------------------------------------------------- receiving
-
-    def receive_data(self, data: Buffer) -> None:
-        """Buffer bytes from the peer; `b""` is the end of its stream.
-
-        Raises:
-            LocalProtocolError: for data after the end of the stream.
-            HandshakeError: again, after the channel has failed.
-            TypeError: for what is no buffer.
-        """
-        if self._error is not None:
-            self._refuse()
-        if self._ended:
-            raise LocalProtocolError("data after the end of the stream")
-        if type(data) is not bytes:
-            data = memoryview(data).tobytes()
-        if data:
-            self._received.feed(data)
-        else:
-            self._ended = True
 
     def next_event(self) -> Event | Signal:
         """What happened next, or `NEED_DATA`.
@@ -357,10 +322,6 @@ class SecureChannel:
         elif self._open:
             writer.alert(error.alert, retry_after)
         writer.end()
-        release_frames(error)
-        self._error = error
-        self._traceback = error.__traceback__
-        self._open = False
-        self._received.clear()
+        self._poison(error)
         self._rejection = None
         del self._reading

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .crypto.entropy import Entropy
 from .crypto.hashing import HASHES, TranscriptHash
+from .crypto.key_log import KeyLog
 from .crypto.key_schedule import KeySchedule
 from .crypto.suites import CipherSuite
 from .errors import LocalProtocolError
@@ -38,6 +39,7 @@ class Context:
         suite: the negotiated cipher suite; None before.
         peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
         extensions: what the peer said in the extensions that both sides know.
+        key_log: where traffic secrets are logged; None, as a rule, for nowhere.
         transcript_hash: call it for the hash of all messages so far: before this one in `write` and `read`, through it in
             `commit`; `LocalProtocolError` before a hash is selected.
         schedule: the key schedule, once a shared secret is established; None before, and after the session's keys are.
@@ -52,6 +54,7 @@ class Context:
         "_when_complete",
         "entropy",
         "extensions",
+        "key_log",
         "peer",
         "protocol",
         "role",
@@ -72,11 +75,13 @@ class Context:
         events: list[Event],
         entropy: Entropy,
         wall_time: datetime | None,
+        key_log: KeyLog | None = None,
     ) -> None:
         self.role = role
         self.steps = steps
         self.entropy = entropy
         self.wall_time = wall_time
+        self.key_log = key_log
         self.protocol: str | None = None
         self.suite: CipherSuite | None = None
         self.peer: Peer | None = None
@@ -114,7 +119,7 @@ class Context:
             raise LocalProtocolError("establish() before a cipher suite is selected")
         if self.schedule is not None:
             raise LocalProtocolError("a shared secret was already established")
-        schedule = KeySchedule(self.suite, shared_secret, self._transcript.digest())
+        schedule = KeySchedule(self.suite, shared_secret, self._transcript.digest(), self.key_log)
         self._stream.protect(schedule.handshake_key(self.role), schedule.handshake_key(self.role.peer))
         self.schedule = schedule
 

@@ -69,7 +69,7 @@ class Accepted(Event, frozen=True):
     """On the initiator's channel: the responder has accepted us; the channel is `confirmed`."""
 
 
-class DataReceived(Event, frozen=True):
+class DataReceived(Event, frozen=True, gc=False):
     """Application data came in, authentic and in order.
 
     Attributes:

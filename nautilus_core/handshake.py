@@ -19,6 +19,7 @@ from .alerts import check_retry_after
 from .context import Context
 from .crypto.entropy import SYSTEM_ENTROPY, Entropy
 from .crypto.hashing import TranscriptHash
+from .crypto.key_log import KeyLog, WriteKey
 from .errors import (
     AlertCode,
     HandshakeError,
@@ -90,6 +91,8 @@ class Handshake:
         deadline: when to give up, on the caller's monotonic clock; None for never.
         wall_time: the date and time, for steps that judge certificates.
         recorder: writes down what happens, for `transcript.replay`; it changes nothing.
+        key_log: takes a line, as bytes, for each traffic secret, the channel's too: whoever has them can read the session.
+            Plain Noise has none.
 
     Attributes:
         steps: the list, editable until the first `next_event`.
@@ -125,6 +128,7 @@ class Handshake:
         deadline: float | None = None,
         wall_time: datetime | None = None,
         recorder: Recorder | None = None,
+        key_log: WriteKey | None = None,
     ) -> None:
         if profile.check is not None:
             profile.check(role)
@@ -137,7 +141,8 @@ class Handshake:
         self._recorder = recorder
         if recorder is not None:
             self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time)
-        self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time)
+        log = None if key_log is None else KeyLog(key_log)
+        self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time, log)
         self._state = _NEW
         self._turn: Role | None = None
         self._repeated = 0

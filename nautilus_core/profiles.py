@@ -31,8 +31,7 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegoti
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
-from .steps.noise_suite import PREFIX as NOISE_PREFIX
-from .steps.noise_suite import NoiseSuite
+from .steps.noise_suite import make_suites
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
@@ -197,7 +196,8 @@ def nautilus(
 
     Raises:
         ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello; for a
-            Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody.
+            Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody; for Noise protocols that use a
+            static key with several hashes.
     """
     protocols, suites = tuple(protocols), tuple(suites)
     _check_names("protocol", protocols)
@@ -205,11 +205,7 @@ def nautilus(
     _check_names("extension", tuple(extensions))
     if not suites:
         raise ValueError("nautilus() needs at least one suite")
-    noise_suites = {
-        suite: NoiseSuite(suite, noise_static, noise_remote_static, tuple(noise_psks), trust)
-        for suite in suites
-        if suite.startswith(NOISE_PREFIX)
-    }
+    noise_suites = make_suites(suites, noise_static, noise_remote_static, tuple(noise_psks), trust)
     for suite in suites:
         if suite not in SUITES and suite not in noise_suites:
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from types import TracebackType
+from typing import NoReturn, Protocol, TypeAlias
 
+from .buffer import ReceiveBuffer
+from .errors import HandshakeError, LocalProtocolError, release_frames
 from .events import Event, Signal
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -48,3 +51,49 @@ class Channel(Protocol):
 
     def next_event(self) -> Event | Signal:
         """What happened next, or `NEED_DATA`."""
+
+
+class ChannelEnd:
+    """What the channels do alike: they buffer what comes in, and fail once and for all."""
+
+    __slots__ = ("_ended", "_error", "_open", "_received", "_traceback")
+
+    def __init__(self) -> None:
+        self._received = ReceiveBuffer()
+        self._ended = False
+        self._open = True
+        self._error: HandshakeError | None = None
+        self._traceback: TracebackType | None = None
+
+    def receive_data(self, data: Buffer) -> None:
+        """Buffer bytes from the peer; `b""` is the end of its stream.
+
+        Raises:
+            LocalProtocolError: for data after the end of the stream.
+            HandshakeError: again, after the channel has failed.
+            TypeError: for what is no buffer.
+        """
+        if self._error is not None:
+            self._refuse()
+        if self._ended:
+            raise LocalProtocolError("data after the end of the stream")
+        if type(data) is not bytes:
+            data = memoryview(data).tobytes()
+        if data:
+            self._received.feed(data)
+        else:
+            self._ended = True
+
+    def _refuse(self) -> NoReturn:
+        """Raise why this end can do nothing more."""
+        if self._error is not None:
+            raise self._error.with_traceback(self._traceback)
+        raise LocalProtocolError("this end of the channel is closed")
+
+    def _poison(self, error: HandshakeError) -> None:
+        """From now on every call raises `error`; what was received is dropped."""
+        release_frames(error)
+        self._error = error
+        self._traceback = error.__traceback__
+        self._open = False
+        self._received.clear()

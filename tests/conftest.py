@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from .record_everything import RecordEverything
+
+pytest_plugins = ["pytester"]  # for tests/plugin; pytest takes it from here alone
+
 settings.register_profile("nautilus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nautilus")
 
@@ -14,3 +18,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Every `anyio` test runs on both."""
     backend: str = request.param
     return backend
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The switch that records every handshake of the suite and replays it."""
+    parser.addoption(
+        "--record-everything",
+        action="store_true",
+        help="record every handshake of the tests, and replay each after its test, byte for byte",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Turn it on."""
+    if config.getoption("record_everything"):
+        config.pluginmanager.register(RecordEverything())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noise.connection import Keypair, NoiseConnection
 
@@ -28,8 +29,8 @@ def names() -> dict[str, Any]:
     return found
 
 
-def test_there_are_six() -> None:
-    assert len(PROGRAMS) == 6
+def test_there_are_seven() -> None:
+    assert len(PROGRAMS) == 7
 
 
 def test_the_new_way_speaks_with_the_old_one(names: dict[str, Any]) -> None:
@@ -64,6 +65,32 @@ def test_the_old_way_speaks_with_the_new_one(names: dict[str, Any]) -> None:
     channel.receive_data(len(sealed).to_bytes(2, "big") + sealed)
     event: Any = channel.next_event()
     assert event.data == b"hello"
+
+
+def test_what_is_said_of_the_old_way(names: dict[str, Any]) -> None:
+    """A wrong tag: an exception of `cryptography` comes out."""
+
+    def exchange(data: bytes) -> bytes:
+        return bytes(96)[:31] + b"\x09" + bytes(64)
+
+    with pytest.raises(InvalidTag):
+        names["old_initiator"](PRIVATE, exchange)
+
+
+def test_the_states_alone(names: dict[str, Any]) -> None:
+    psk = bytes(range(32))
+    old: Any = NoiseConnection.from_name(b"Noise_NNpsk0_25519_ChaChaPoly_SHA256")
+    old.set_as_responder()
+    old.set_psks(psk)
+    old.set_prologue(b"mine/1")
+    old.start_handshake()
+
+    def exchange(data: bytes) -> bytes:
+        old.read_message(data)
+        return bytes(old.write_message())
+
+    assert old.decrypt(names["own_framing"](psk, exchange)) == b"hello"
+    assert all(hasattr(old, name) for name in ("rekey_inbound_cipher", "rekey_outbound_cipher", "get_handshake_hash"))
 
 
 def test_the_payload_hook(names: dict[str, Any]) -> None:

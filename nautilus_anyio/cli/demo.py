@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import time
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -20,6 +21,7 @@ from ..stream import SecureStream
 from .ladder import Ladder
 from .options import add_backend, add_command
 from .output import Output
+from .recording import Recorded, add_recording, recording_from
 from .tables import facts_table
 
 _BLOCK: Final = 1 << 20
@@ -29,6 +31,7 @@ _PROTOCOL: Final = "nautilus/demo/1"
 _EXAMPLES: Final = """\
   nautilus demo
   nautilus demo --json                            one object instead of the drawing
+  nautilus demo --size 1 --record transcripts --record-secrets    both sides, to look at and to replay
   nautilus demo --size 1024 --backend trio --suite X25519_CHACHA20POLY1305_SHA256"""
 
 
@@ -40,6 +43,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--suite", action="append", default=[], metavar="NAME", help="cipher suite; repeatable, best first"
     )
+    add_recording(parser)
     add_backend(parser)
 
 
@@ -65,18 +69,19 @@ async def _demo(options: argparse.Namespace) -> int:
     theirs = profiles.nautilus(
         identity=responder, trust=trust.pinned(initiator.public), protocols=[_PROTOCOL], **suites
     )
-    return await _run_both(output, ours, theirs, options.size * _BLOCK)
+    recorded = recording_from(options, each=True)
+    return await _run_both(output, ours, theirs, options.size * _BLOCK, recorded)
 
 
-async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int) -> int:
+async def _run_both(output: Output, ours: Profile, theirs: Profile, size: int, recorded: Recorded) -> int:
     console = output.console
     responder_side = _Responder()
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(serve, listener, responder_side.handle, theirs)
+        tasks.start_soon(partial(serve, listener, responder_side.handle, theirs, **recorded))
         ladder = Ladder(console)
-        async with await connect("127.0.0.1", port, ours, on_event=ladder) as stream:
+        async with await connect("127.0.0.1", port, ours, on_event=ladder, **recorded) as stream:
             ladder.finish()
             _describe(console, stream)
             digest, seconds = await _send(output, stream, size)

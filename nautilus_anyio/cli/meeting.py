@@ -15,13 +15,15 @@ from ..connect import connect, handshake
 from ..listen import accept_all
 from ..stream import SecureStream
 from .options import answering
+from .recording import recording_from
 from .serving import Place, quieten_log
 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
     host, port = options.address
-    return await connect(host, port, profile, timeout=options.timeout, answer=answering())
+    recorded = recording_from(options)
+    return await connect(host, port, profile, timeout=options.timeout, answer=answering(), **recorded)
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -45,11 +47,12 @@ async def each_peer(
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
     answer = answering()
+    recorded = recording_from(options, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
         try:
-            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer)
+            stream = await handshake(raw, RESPONDER, profile, timeout=options.timeout, answer=answer, **recorded)
         except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
             options.output.note(str(error), kind=type(error).__name__)
             return

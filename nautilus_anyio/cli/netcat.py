@@ -24,6 +24,7 @@ from .meeting import dial, first_peer
 from .options import add_backend, add_command, add_profile, address, profile_from, somebody_types
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
+from .recording import add_recording
 from .serving import add_bound, place, run_until_signal
 
 _LISTEN: Final = (
@@ -37,6 +38,7 @@ _LISTEN_EXAMPLES: Final = """\
   nautilus listen 0.0.0.0:7000 --exec "sh -c 'date; uptime'"  with a shell, where one is needed
   nautilus listen 0.0.0.0:7000 --forward 5432                 a secure tunnel to the service on port 5432 here,
   nautilus listen 0.0.0.0:7000 --forward unix:/run/my.sock    or on a Unix socket
+  nautilus listen 7000 --record transcripts                   a transcript of each handshake, also of those that fail
 
 The other end of a tunnel is: nautilus connect HOST:7000 --listen 5432
 A process of --exec has NAUTILUS_PEER, NAUTILUS_PROTOCOL, NAUTILUS_SUITE and NAUTILUS_ADDRESS in its environment. It gets
@@ -50,6 +52,7 @@ _CONNECT_EXAMPLES: Final = """\
   tar c folder | nautilus connect host:7000 --trust known-peers:peers
   nautilus connect host:7000 --listen 5432                    clients connect to port 5432 here: a secure tunnel
   nautilus connect host:7000 --listen unix:/tmp/my.sock       or to a Unix socket
+  nautilus connect host:7000 --record failed.jsonl            a transcript of the handshake
 
 The other end of a tunnel is: nautilus listen HOST:7000 --forward 5432
 """
@@ -70,6 +73,7 @@ def add_commands(commands: Any) -> None:
     for parser in (listen, connect):
         add_bound(parser)
         add_profile(parser)
+        add_recording(parser)
         add_backend(parser)
 
 

@@ -28,6 +28,7 @@ from ..listen import ConnectionFailure, ErrorHook, Handler, serve
 from .options import address, answering
 from .output import Output
 from .piping import why
+from .recording import recording_from
 
 _MOST_CONNECTIONS: Final = 1000
 _FILES_EACH: Final = 4
@@ -203,12 +204,13 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
     """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
 
     Args:
-        options: of a parser with `address`, `add_profile` and `add_bound`.
+        options: of a parser with `address`, `add_profile`, `add_recording` and `add_bound`.
         profile: what the handshakes are made of.
         handler: called with each secure stream.
         what: what happens to peers, for the note that says where we listen.
     """
     bound = bound_from(options)
+    recorded = recording_from(options, each=True)
     quieten_log()
     async with listening(Place(*options.address), bound, options.output) as (listener, where):
         options.output.note(f"listening on {where.host} port {where.port}, {what}", host=where.host, port=where.port)
@@ -219,6 +221,7 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
             timeout=options.timeout,
             answer=answering(),
             on_error=noting(options.output),
+            **recorded,
         )
 
 

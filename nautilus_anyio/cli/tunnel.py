@@ -16,6 +16,7 @@ from ..connect import connect
 from ..stream import SecureStream
 from .options import answering, profile_from
 from .piping import BROKEN, pipe, reset_at_close, why
+from .recording import recording_from
 from .serving import Place, bound_from, keep_alive, listening, run_until_signal, serve_peers
 
 
@@ -50,10 +51,11 @@ async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
     bound = bound_from(options)
     answer = answering()
+    recorded = recording_from(options, each=True)
 
     async def secured(local: SocketStream) -> SecureStream:
         try:
-            return await connect(host, port, profile, timeout=options.timeout, answer=answer)
+            return await connect(host, port, profile, timeout=options.timeout, answer=answer, **recorded)
         except BaseException:
             reset_at_close(local)
             await aclose_forcefully(local)

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from ..errors import LocalProtocolError
 from ..role import INITIATOR, Role
 from .hashing import HashFunction
+from .key_log import KeyLog, datagram_label, handshake_label
 from .suites import CipherSuite
 from .traffic_key import TrafficKey
 
@@ -59,15 +60,19 @@ class KeySchedule:
         suite: says the hash and the AEAD.
         shared_secret: of the key agreement; of any length.
         transcript_hash: through the last unsealed message.
+        key_log: where traffic secrets are logged when their keys are made; None, as a rule, for nowhere.
     """
 
-    __slots__ = ("_constants", "_hmac", "_initiator", "_responder", "_secret", "_suite")
+    __slots__ = ("_constants", "_hmac", "_initiator", "_key_log", "_responder", "_secret", "_suite")
 
-    def __init__(self, suite: CipherSuite, shared_secret: bytes, transcript_hash: bytes) -> None:
+    def __init__(
+        self, suite: CipherSuite, shared_secret: bytes, transcript_hash: bytes, key_log: KeyLog | None = None
+    ) -> None:
         constants = self._constants = _constants(suite.hash)
         hmac = self._hmac = suite.hash.hmac
         context = transcript_hash + b"\x01"
         self._suite = suite
+        self._key_log = key_log
         secret = self._secret = hmac(constants.derived_early_secret, shared_secret)
         self._initiator, self._responder = suite.hash.hmac_pair(
             secret, constants.initiator_handshake + context, constants.responder_handshake + context
@@ -81,6 +86,8 @@ class KeySchedule:
         secret = self._initiator if sender is INITIATOR else self._responder
         if not secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
+        if self._key_log is not None:
+            return self._key_log.key(self._suite, secret, handshake_label(sender))
         return TrafficKey(self._suite, secret)
 
     def finished(self, sender: Role, transcript_hash: bytes) -> bytes:
@@ -107,21 +114,30 @@ class KeySchedule:
         )
         exporter = hmac(master, constants.exporter + context)
         if not datagrams:
-            return SessionSecrets(self._suite, records, exporter)
+            return SessionSecrets(self._suite, records, exporter, key_log=self._key_log)
         labels = constants.initiator_datagrams + context, constants.responder_datagrams + context
-        return SessionSecrets(self._suite, records, exporter, function.hmac_pair(master, *labels))
+        return SessionSecrets(self._suite, records, exporter, function.hmac_pair(master, *labels), self._key_log)
 
 
 class SessionSecrets:
     """What a completed handshake leaves: traffic secrets for each direction, of records and datagrams, and the exporter's."""
 
-    __slots__ = ("_exporter", "_initiator", "_initiator_datagrams", "_responder", "_responder_datagrams", "_suite")
+    __slots__ = ("_exporter", "_initiator", "_initiator_datagrams", "_key_log", "_responder", "_responder_datagrams",
+                 "_suite")  # fmt: skip
 
-    def __init__(self, suite: CipherSuite, records: Secrets, exporter: bytes, datagrams: Secrets = (b"", b"")) -> None:
+    def __init__(
+        self,
+        suite: CipherSuite,
+        records: Secrets,
+        exporter: bytes,
+        datagrams: Secrets = (b"", b""),
+        key_log: KeyLog | None = None,
+    ) -> None:
         self._suite = suite
         self._initiator, self._responder = records
         self._initiator_datagrams, self._responder_datagrams = datagrams
         self._exporter = exporter
+        self._key_log = key_log
 
     def __repr__(self) -> str:
         return f"SessionSecrets({self._suite.name})"
@@ -134,6 +150,8 @@ class SessionSecrets:
             secret, self._responder = self._responder, b""
         if not secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
+        if self._key_log is not None:
+            return self._key_log.record_key(self._suite, secret, sender)
         return TrafficKey(self._suite, secret)
 
     def datagram_key(self, sender: Role) -> TrafficKey:
@@ -144,6 +162,8 @@ class SessionSecrets:
             secret, self._responder_datagrams = self._responder_datagrams, b""
         if not secret:
             raise LocalProtocolError(_NOT_ESTABLISHED)
+        if self._key_log is not None:
+            return self._key_log.key(self._suite, secret, datagram_label(sender))
         return TrafficKey(self._suite, secret)
 
     def export(self, label: str, context: bytes, length: int) -> bytes:

@@ -113,9 +113,13 @@ class TrafficKey:
         return [(iv ^ sequence).to_bytes(12, "big") for sequence in range(first, last)]
 
     def updated(self) -> TrafficKey:
-        """The next key of this direction (RFC 8446 section 7.2); its sequence numbers start at 0."""
+        """The next key of this direction; its sequence numbers start at 0."""
+        return TrafficKey(self._suite, self.next_secret())
+
+    def next_secret(self) -> bytes:
+        """What the next key is made of (RFC 8446 section 7.2)."""
         function = self._suite.hash
-        return TrafficKey(self._suite, function.expand_label(self._secret, b"traffic upd", b"", function.digest_size))
+        return function.expand_label(self._secret, b"traffic upd", b"", function.digest_size)
 
 
 def _not_updated() -> InvalidMessage:

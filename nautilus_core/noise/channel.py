@@ -7,13 +7,11 @@ alerts, no key update on the wire, and no close. See `close` and `next_event` fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Final, NoReturn
+from typing import Final
 
-from ..buffer import ReceiveBuffer
-from ..errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted, release_frames
+from ..errors import AlertCode, HandshakeError, InvalidMessage, LocalProtocolError, PeerAborted
 from ..events import NEED_DATA, DataReceived, Event, PeerClosed, Signal
-from ..transport import Buffer
+from ..transport import Buffer, ChannelEnd
 from .functions import TAG_LENGTH
 from .handshake_state import MAX_MESSAGE
 from .symmetric import CipherState, Plaintext
@@ -29,7 +27,7 @@ _COPIED: Final = 4096
 """Up to this many bytes a copy costs less than a `memoryview`."""
 
 
-class NoiseChannel:
+class NoiseChannel(ChannelEnd):
     """One end of a channel of Noise transport messages. `session.channel()` makes it.
 
     Args:
@@ -45,16 +43,13 @@ class NoiseChannel:
     __slots__ = (
         "_close_message",
         "_empty",
-        "_ended",
-        "_error",
         "_frames",
         "_on_first",
-        "_open",
         "_peer_closed",
         "_reading",
-        "_received",
         "_rekey_after",
-        "_traceback",
+        "_simply_reading",
+        "_simply_writing",
         "_waiting",
         "_writing",
     )
@@ -74,20 +69,19 @@ class NoiseChannel:
         close_message: bool = False,
         on_first: Callable[[], None] | None = None,
     ) -> None:
+        super().__init__()
         self._writing = writing
         self._reading = reading
         self._rekey_after = rekey_after
         self._close_message = close_message
         self._on_first = on_first
-        self._received = ReceiveBuffer()
         self._waiting: list[bytes] = []
         self._frames: list[bytes] = []
-        self._error: HandshakeError | None = None
-        self._traceback: TracebackType | None = None
-        self._open = True
-        self._ended = False
         self._peer_closed = False
         self._empty = 0
+        # The ciphers while one message needs nothing else: no rekey, nobody to tell of it, no close by the peer, no failure.
+        self._simply_writing = writing if rekey_after is None else None
+        self._simply_reading = reading if rekey_after is None and on_first is None else None
 
     def __repr__(self) -> str:
         return f"NoiseChannel(writing={self._writing!r}, reading={self._reading!r})"
@@ -164,22 +158,14 @@ class NoiseChannel:
         Raises:
             LocalProtocolError: the key has encrypted all that it may. The channel has failed then: what waited is lost.
         """
-        waiting, writing = self._waiting, self._writing
+        waiting = self._waiting
         if waiting:
-            data = waiting[0]
             try:
-                if (
-                    len(waiting) == 1
-                    and 0 < len(data) <= MAX_PAYLOAD
-                    and self._rekey_after is None
-                    and writing is not None
-                ):
-                    waiting.clear()  # the common case: one message
-                    self._frames.append(
-                        (len(data) + TAG_LENGTH).to_bytes(2, "big") + writing.encrypt_with_ad(b"", data)
-                    )
-                else:
-                    self._seal_waiting()
+                if (writing := self._simply_writing) is not None and len(waiting) == 1:
+                    length = len(waiting[0])
+                    if 0 < length <= MAX_PAYLOAD:
+                        return (length + TAG_LENGTH).to_bytes(2, "big") + writing.encrypt_with_ad(None, waiting.pop())
+                self._seal_waiting()
             except BaseException as error:
                 self._interrupted(error)
                 raise
@@ -208,31 +194,7 @@ class NoiseChannel:
             frames[1::2] = writing.encrypt_all(part)
             self._frames += frames
 
-    def _refuse(self) -> NoReturn:
-        if self._error is not None:
-            raise self._error.with_traceback(self._traceback)
-        raise LocalProtocolError("this end of the channel is closed")
-
     # ---------------------------------------------------------------- receiving
-
-    def receive_data(self, data: Buffer) -> None:
-        """Buffer bytes from the peer; `b""` is the end of its stream.
-
-        Raises:
-            LocalProtocolError: for data after the end of the stream.
-            HandshakeError: again, after the channel has failed.
-            TypeError: for what is no buffer.
-        """
-        if self._error is not None:
-            self._refuse()
-        if self._ended:
-            raise LocalProtocolError("data after the end of the stream")
-        if type(data) is not bytes:
-            data = memoryview(data).tobytes()
-        if data:
-            self._received.feed(data)
-        else:
-            self._ended = True
 
     def next_event(self) -> Event | Signal:
         """What happened next, or `NEED_DATA`. Empty messages are no event; too many of them are an error.
@@ -246,6 +208,21 @@ class NoiseChannel:
                 channel has failed then, for good: every later call raises the same error.
             Exception: what a trust policy's `remember` raised, as it was; the channel has failed then, too.
         """
+        if (reading := self._simply_reading) is not None:
+            received = self._received
+            data, start = received.data, received.position
+            size = len(data) - start
+            if size > _EMPTY_SIZE and size == _PREFIX + (data[start] << 8 | data[start + 1]):
+                try:  # the common case: one message, and nothing else
+                    received.position = start + size
+                    start += _PREFIX
+                    sealed = data[start:] if size <= _COPIED else memoryview(data)[start:]
+                    payload = reading.decrypt_with_ad(None, sealed)
+                    self._empty = 0
+                    return DataReceived((payload,))
+                except BaseException as error:
+                    self._broken(error)
+                    raise
         if self._error is not None:
             self._refuse()
         payloads: list[bytes] = []
@@ -254,24 +231,16 @@ class NoiseChannel:
                 self._decrypt(messages, payloads)
             if not payloads:
                 return self._closed() if self._peer_closed else self._wait()
-        except HandshakeError as error:
-            error.step = STEP
-            self._fail(error)
-            if not payloads:
-                raise
         except BaseException as error:
-            self._interrupted(error)
-            raise
+            self._broken(error)
+            if not payloads or not isinstance(error, HandshakeError):
+                raise
         return DataReceived(tuple(payloads))
 
     def _take(self) -> list[Plaintext]:
         """The ciphertexts that are there whole, up to a length that is none."""
         received = self._received
         data, start = received.data, received.position
-        size = len(data) - start
-        if size > _EMPTY_SIZE and size == _PREFIX + (data[start] << 8 | data[start + 1]) and self._reading is not None:
-            received.position = start + size  # the common case: one message, and nothing else
-            return [data[start + _PREFIX :] if size <= _COPIED else memoryview(data)[start + _PREFIX :]]
         messages: list[Plaintext] = []
         while True:
             if len(data) - start < _PREFIX:
@@ -314,14 +283,6 @@ class NoiseChannel:
         reading = self._reading
         if reading is None:
             raise self._unexpected(0)
-        if len(messages) == 1 and self._rekey_after is None and self._on_first is None:
-            payload = reading.decrypt_with_ad(b"", messages[0])
-            payloads.append(payload)
-            if payload:
-                self._empty = 0
-            else:
-                self._count_empty(payloads)
-            return
         try:
             for part in _between_rekeys(reading, messages, self._rekey_after):
                 reading.decrypt_all(part, payloads)
@@ -335,6 +296,7 @@ class NoiseChannel:
 
     def _heard(self, payloads: list[bytes]) -> None:
         action, self._on_first = self._on_first, None
+        self._simply_reading = self._reading if self._rekey_after is None else None
         try:
             if action is not None:
                 action()
@@ -347,6 +309,7 @@ class NoiseChannel:
         if self._close_message:
             payloads.pop()
             self._peer_closed = True
+            self._simply_reading = None
             return
         for payload in payloads:
             self._empty = 0 if payload else self._empty + 1
@@ -379,6 +342,14 @@ class NoiseChannel:
         self._peer_closed = True
         return self._closed()
 
+    def _broken(self, error: BaseException) -> None:
+        """A message of the peer, or what came in between, has ended the channel."""
+        if isinstance(error, HandshakeError):
+            error.step = STEP
+            self._fail(error)
+        else:
+            self._interrupted(error)
+
     def _interrupted(self, error: BaseException) -> None:
         """Something else than the peer ended a call half way: data was taken and is lost, so nothing may follow it."""
         failure = HandshakeError("interrupted in the middle of a message", alert=AlertCode.INTERNAL_ERROR, step=STEP)
@@ -390,14 +361,10 @@ class NoiseChannel:
         for cipher in (self._writing, self._reading):
             if cipher is not None:
                 cipher.forget()
-        release_frames(error)
-        self._error = error
-        self._traceback = error.__traceback__
-        self._open = False
+        self._poison(error)
         self._waiting.clear()
         self._frames.clear()
-        self._received.clear()
-        self._on_first = None
+        self._simply_writing = self._simply_reading = self._on_first = None
 
 
 def _between_rekeys(

@@ -132,7 +132,7 @@ class NoiseProtocol:
             pattern: for a pattern of your own, the pattern or its notation; the name's second part is what it is called.
 
         Raises:
-            ValueError: which says what is wrong with the name, and what is allowed there.
+            ValueError: which says what is wrong with the name, and what is allowed there; or it is another pattern's.
             InvalidPattern: the pattern breaks a rule.
         """
         if pattern is None:
@@ -142,6 +142,7 @@ class NoiseProtocol:
             pattern = HandshakePattern.parse(pattern, second)
         elif pattern.name != second:
             raise ValueError(f"the pattern is called {pattern.name!r}, the protocol name says {second!r}")
+        _check_not_taken(pattern)
         return _build(name, pattern)
 
     @classmethod
@@ -187,6 +188,18 @@ class NoiseProtocol:
 
 
 _ENCRYPTED: Final = ("s", "e1", "ekem1")
+
+
+def _check_not_taken(pattern: HandshakePattern) -> None:
+    """A name stands for one set of operations, whatever its keys are used with (section 14)."""
+    try:
+        known = handshake_pattern(pattern.name)
+    except ValueError:
+        return
+    if (known.pre_messages, known.messages) != (pattern.pre_messages, pattern.messages):
+        raise ValueError(
+            f"{pattern.name!r} is the name of another pattern (section 14): {' '.join(str(known).split())}"
+        )
 
 
 def _split(name: str) -> list[str]:

@@ -68,7 +68,7 @@ def _row(done: set[str], sender: Role, heard: int) -> Properties:
     to_static = "es" if sender is INITIATOR else "se"
     source = 2 if own_static in done else 1 if "ss" in done else 0
     if "ee" not in done:
-        destination = 2 if done & {to_static, "ss"} else 0
+        destination = 2 if to_static in done else 0  # ss alone does not encrypt (rule 7.3.4)
     elif to_static in done:
         destination = 3 + heard
     else:

@@ -74,8 +74,8 @@ class CipherState:
         """HasKey: whether `k` is not empty."""
         return self._key is not None
 
-    def encrypt_with_ad(self, ad: bytes, plaintext: Plaintext) -> bytes:
-        """EncryptWithAd: the ciphertext and its 16-byte tag; the plaintext itself while there is no key.
+    def encrypt_with_ad(self, ad: bytes | None, plaintext: Plaintext) -> bytes:
+        """EncryptWithAd: the ciphertext and its 16-byte tag; the plaintext itself while there is no key. No `ad` is None, or b"".
 
         Raises:
             LocalProtocolError: all nonces but the last, which is reserved, are used up; or the key was dropped.
@@ -91,7 +91,7 @@ class CipherState:
         self._n = n + 1
         return cipher.encrypt(self._pack(n), plaintext, ad)
 
-    def decrypt_with_ad(self, ad: bytes, ciphertext: Plaintext) -> bytes:
+    def decrypt_with_ad(self, ad: bytes | None, ciphertext: Plaintext) -> bytes:
         """DecryptWithAd: the plaintext; the ciphertext itself while there is no key.
 
         Raises:

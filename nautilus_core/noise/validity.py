@@ -144,9 +144,8 @@ def check_validity(pre_messages: Mapping[Role, tuple[str, ...]], messages: Seque
         raise InvalidPattern("hfs", "a KEM key that nothing is encapsulated to", None, "e1")
     if not walk.has_key:
         raise InvalidPattern("7.3.1", "a pattern without any DH, psk or KEM agrees on no key")
-    last = messages[-1].sender
-    for role in (last,) if is_one_way(pre_messages, messages) else (last.peer, last):
-        walk.check_encrypt(None, role, None)
+    if not is_one_way(pre_messages, messages):  # whoever sent last has just encrypted
+        walk.check_encrypt(None, messages[-1].sender.peer, None)
 
 
 def is_one_way(pre_messages: Mapping[Role, tuple[str, ...]], messages: Sequence[MessagePattern]) -> bool:

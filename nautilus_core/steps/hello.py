@@ -141,6 +141,11 @@ class NodeHello(MessageStep[Hello]):
         check_lengths([*message.protocols, *names])
         self._exchange.hello = message
 
+    def commit(self, context: Context) -> None:
+        """Tell a key log which session this is."""
+        if context.key_log is not None and self._exchange.hello is not None:
+            context.key_log.hello_random = self._exchange.hello.nonce
+
 
 class HelloResponse(MessageStep[HelloSelection]):
     """The responder selects; from here on both ends have the same list of steps."""

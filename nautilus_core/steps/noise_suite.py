@@ -6,11 +6,11 @@ of its `Split()` are the shared secret. Both `finished` follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, Aead, CipherSuite, make_suite
+from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, Aead, CipherSuite, make_suite
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError
 from ..identity.identities import ANONYMOUS
 from ..identity.policy import TrustPolicy
@@ -83,8 +83,7 @@ class NoiseSuite:
             raise ValueError("; ".join(dict.fromkeys(problems.values())))
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "problems", problems)
-        suite = make_suite(self.name, "", _AEADS[protocol.cipher.name], protocol.hash.function)
-        object.__setattr__(self, "suite", suite)
+        object.__setattr__(self, "suite", _suite_of(protocol))
 
     def _settings(
         self, protocol: NoiseProtocol, role: Role, static: KeyPair | None, remote: RemoteKey | None
@@ -117,6 +116,35 @@ class NoiseSuite:
         senders = [message.sender for message in settings.protocol.pattern.messages]
         last = len(senders) - 1
         return [NegotiatedNoiseMessage(exchange, index, sender, index == last) for index, sender in enumerate(senders)]
+
+
+def make_suites(
+    names: Sequence[str],
+    static: OwnKey | None,
+    remote_static: PeersKey | None,
+    psks: tuple[bytes, ...],
+    trust: TrustPolicy,
+) -> dict[str, NoiseSuite]:
+    """Those of a profile's suites that are Noise protocols, over the same keys.
+
+    Raises:
+        ValueError: as `NoiseSuite`; or the static key would be used with several hash functions.
+    """
+    suites = {name: NoiseSuite(name, static, remote_static, psks, trust) for name in names if name.startswith(PREFIX)}
+    users = [settings for suite in suites.values() for settings in suite.settings.values() if settings.static]
+    hashes = sorted({settings.protocol.hash.name for settings in users})
+    if len(hashes) > 1:
+        raise ValueError(f"a Noise static key is used with one hash alone (section 14), not {', '.join(hashes)}")
+    return suites
+
+
+def _suite_of(protocol: NoiseProtocol) -> CipherSuite:
+    return make_suite(protocol.name, "", _AEADS[protocol.cipher.name], protocol.hash.function)
+
+
+def suite_named(name: str) -> CipherSuite:
+    """The suite of this name, also one that is a Noise protocol; `ValueError` for a name of neither."""
+    return SUITES.get(name) or _suite_of(NoiseProtocol.parse(name))
 
 
 def _check_pattern(protocol: NoiseProtocol) -> None:
@@ -191,4 +219,4 @@ class NegotiatedNoiseMessage(HandshakeStep[bytes]):
         self._exchange.forget()
 
 
-__all__ = ["NOISE_MESSAGES", "PREFIX", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite"]
+__all__ = ["NOISE_MESSAGES", "REPLACED", "NegotiatedNoiseMessage", "NoiseSuite", "make_suites", "suite_named"]

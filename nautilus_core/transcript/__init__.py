@@ -1,6 +1,7 @@
 """Transcripts: record a handshake, read it, replay it. The public names, and nothing else."""
 
 from .lines import FORMAT, VERSION, AnyLine, LineWriter, TranscriptError
+from .opened import OpenedFrame, opened
 from .reader import Transcript, read
 from .recorder import Recorder
 from .replay import replay
@@ -12,6 +13,7 @@ __all__ = [
     "VERSION",
     "AnyLine",
     "LineWriter",
+    "OpenedFrame",
     "Recorder",
     "RecordingEntropy",
     "ReplayDiverged",
@@ -19,6 +21,7 @@ __all__ = [
     "ReplayingEntropy",
     "Transcript",
     "TranscriptError",
+    "opened",
     "read",
     "replay",
 ]

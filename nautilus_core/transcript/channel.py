@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import AlertCode, HandshakeError
+from ..errors import AlertCode, LocalProtocolError
 from ..events import Accepted, Event, Signal
 from ..transport import Buffer, Channel
 
@@ -102,7 +102,9 @@ class RecordedChannel:
             return self._channel.next_event()
         try:
             event = self._channel.next_event()
-        except HandshakeError as error:
+        except LocalProtocolError:  # misuse, after which the channel goes on
+            raise
+        except Exception as error:  # a trust policy of the user's may raise anything
             if not self._failed:
                 self._failed = True
                 recorder.failed(error, channel=True)

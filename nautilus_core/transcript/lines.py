@@ -27,6 +27,8 @@ MAX_LINE: Final = 1_048_576
 MAX_LINES: Final = 200_000
 MAX_BYTES: Final = 67_108_864
 """Of all lines together: what a recorder writes at most, and a reader takes in."""
+MAX_VALUES: Final = 2_000_000
+"""Commas in all lines together: a value in JSON can be two bytes long, and takes thirty times as many when it was read."""
 MAX_PIECE: Final = 262_144
 """Bytes received or sent in one line; what is longer takes several."""
 
@@ -218,11 +220,15 @@ class End(Line, frozen=True, tag="end", kw_only=True):
         outcome: `completed`, `failed`, or `open` where the recording ended first.
         received: bytes in all `in` lines.
         sent: likewise in all `out` lines.
+        received_check: CRC-32 over all bytes of the `in` lines: not every one changes what an engine does.
+        sent_check: likewise over those of the `out` lines.
     """
 
     outcome: str
     received: int
     sent: int
+    received_check: int
+    sent_check: int
 
 
 AnyLine = (
@@ -251,13 +257,14 @@ _LONGEST: Final = MAX_LINE - CHECK_LENGTH
 class LineWriter:
     """Writes lines through `write`: those that are given together in one call of it, the last of them with a check."""
 
-    __slots__ = ("_check", "_left", "_lines", "_write")
+    __slots__ = ("_check", "_left", "_lines", "_values", "_write")
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._check = 0
         self._lines = 0
         self._left = MAX_BYTES
+        self._values = 0
 
     def __call__(self, *lines: AnyLine) -> None:
         """Write lines.
@@ -271,6 +278,9 @@ class LineWriter:
         self._left -= size + CHECK_LENGTH
         if self._left < 0 or self._lines > MAX_LINES or (size > _LONGEST and _longest(data) > _LONGEST):
             raise TranscriptError(f"more than {MAX_LINES} lines, {MAX_BYTES} bytes, or {MAX_LINE} bytes in one line")
+        self._values += data.count(b",") + 1
+        if self._values > MAX_VALUES:
+            raise TranscriptError(f"more than {MAX_VALUES} values")
         self._check = crc32(data, self._check)
         self._write(b'%b,"check":"%08x"}\n' % (data[:-2], self._check))
 

@@ -20,7 +20,8 @@ def from_other_side(transcript: Transcript, tape: Transcript | None) -> Transcri
     if tape is not None and (tape.header.role is header.role or not tape.header.secrets):
         raise TranscriptError("tape= is the transcript of the other side, recorded with its secrets")
     lines: list[AnyLine] = [] if tape is None else [line for line in tape.lines if isinstance(line, Drawn)]
-    new = msgspec.structs.replace(header, role=header.role.peer, secrets=tape is not None)
+    steps = header.steps if tape is None else tape.header.steps  # each side has its own list: optional steps differ
+    new = msgspec.structs.replace(header, role=header.role.peer, steps=steps, secrets=tape is not None)
     lines += _mirrored(transcript) if tape is not None else _before_encryption(transcript)
     return Transcript(new, tuple(lines), transcript.whole)
 

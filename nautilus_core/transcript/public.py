@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from zlib import crc32
 
 from .. import alerts
 from ..errors import ALERTS, HandshakeError, InvalidMessage
@@ -31,6 +32,24 @@ def check_profile(transcript: Transcript, profile: Profile) -> None:
 def check_public(transcript: Transcript, profile: Profile) -> ReplayReport:
     """Check all that shows without secrets; raises `ReplayDiverged` at the first difference."""
     return _Check(transcript, profile).run()
+
+
+def sums(transcript: Transcript, end: End) -> Iterator[tuple[str, str]]:
+    """What its last line says of the outcome, and of all bytes in either direction; and what they are."""
+    kinds = {type(line) for line in transcript.lines}
+    outcome = "failed" if Failed in kinds else "completed" if Completed in kinds else "open"
+    yield f"the outcome {end.outcome}", f"the outcome {outcome}"
+    for kind, direction, count, check in (
+        (Received, "in", end.received, end.received_check),
+        (Sent, "out", end.sent, end.sent_check),
+    ):
+        data = [line.data for line in transcript.lines if isinstance(line, kind)]
+        size, found = sum(map(len, data)), crc32(b"".join(data))
+        yield _sum(count, direction, check), _sum(size, direction, found)
+
+
+def _sum(count: int, direction: str, check: int) -> str:
+    return f"{count} bytes {direction} whose CRC-32 is {check:08x}"
 
 
 class _Check:
@@ -71,15 +90,9 @@ class _Check:
                 case Failed():
                     self._check_error(line)
                 case End():
-                    totals = [self._total(kind) for kind in (Received, Sent)]
-                    said = [line.received, line.sent]
-                    self._expect(
-                        said == totals, f"{said[0]} bytes in and {said[1]} out", f"{totals[0]} and {totals[1]}"
-                    )
+                    for expected, got in sums(self._transcript, line):
+                        self._expect(expected == got, expected, got)
         return self._report()
-
-    def _total(self, kind: type[Received | Sent]) -> int:
-        return sum(len(line.data) for line in self._transcript.lines if isinstance(line, kind))
 
     def _expect(self, good: bool, expected: str, got: str, step: str | None = None, byte: int | None = None) -> None:
         if not good:

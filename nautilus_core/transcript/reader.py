@@ -15,6 +15,7 @@ from .lines import (
     MAX_BYTES,
     MAX_LINE,
     MAX_LINES,
+    MAX_VALUES,
     VERSION,
     AnyLine,
     End,
@@ -64,7 +65,7 @@ def read(pieces: Iterable[bytes], *, cut_off: bool = False) -> Transcript:
     header: Header | None = None
     lines: list[AnyLine] = []
     checks = _Checks()
-    number = 0
+    number = values = 0
     for number, raw, whole in _split(pieces):
         if not whole:
             if cut_off and header is not None:
@@ -72,6 +73,9 @@ def read(pieces: Iterable[bytes], *, cut_off: bool = False) -> Transcript:
             raise TranscriptError("it ends in the middle of a line: the transcript is cut off", number)
         if lines and isinstance(lines[-1], End):
             raise TranscriptError("something follows the last line", number)
+        values += raw.count(b",")
+        if values > MAX_VALUES:
+            raise TranscriptError(f"more than {MAX_VALUES} values", number)
         if header is None:
             _check_introduction(raw)
         line = _decode_line(checks.take(raw, number), number)

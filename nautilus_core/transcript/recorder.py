@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from zlib import crc32
 
 from ..crypto.entropy import Entropy
 from ..errors import HandshakeError, LocalProtocolError, PeerAborted
@@ -95,7 +96,9 @@ class Recorder:
         "_outcome",
         "_put",
         "_received",
+        "_received_check",
         "_sent",
+        "_sent_check",
         "_waiting",
         "error",
         "secrets",
@@ -120,6 +123,7 @@ class Recorder:
         self._flight = 0
         self._last_flight = ""
         self._received = self._sent = 0
+        self._received_check = self._sent_check = 0
         self._handshake: Handshake | None = None
         self._header: tuple[Profile, type[HandshakeStream], datetime | None] | None = None
         self._asked: Question[Any] | None = None
@@ -134,7 +138,16 @@ class Recorder:
         """Write the last line. Without it a transcript counts as cut off. A second call does nothing."""
         if self._handshake is not None and not self._ended:
             self._answered()
-            self._line(End(at=self._now(), outcome=self._outcome, received=self._received, sent=self._sent))
+            self._line(
+                End(
+                    at=self._now(),
+                    outcome=self._outcome,
+                    received=self._received,
+                    sent=self._sent,
+                    received_check=self._received_check,
+                    sent_check=self._sent_check,
+                )
+            )
             self.flush()
         self._ended = True
 
@@ -169,12 +182,14 @@ class Recorder:
         """The engine's: bytes from the peer have come in, or its stream has ended."""
         self._bytes(Received, "in", data, channel)
         self._received += len(data)
+        self._received_check = crc32(data, self._received_check)
 
     def sent(self, data: bytes | bytearray, *, channel: bool = False) -> None:
         """The engine's: bytes for the peer were taken, if any: before they leave, all that led to them is written."""
         if data:
             self._bytes(Sent, "out", bytes(data), channel)
             self._sent += len(data)
+            self._sent_check = crc32(data, self._sent_check)
         else:
             self.flush()
 

@@ -39,7 +39,7 @@ from .lines import (
     TranscriptError,
 )
 from .mirror import from_other_side
-from .public import check_profile, check_public
+from .public import check_profile, check_public, sums
 from .reader import Transcript, read
 from .recorder import Recorder
 from .report import ReplayDiverged, ReplayReport
@@ -49,6 +49,8 @@ Answer: TypeAlias = Callable[[Question[Any]], None]
 Source: TypeAlias = Transcript | Iterable[bytes]
 
 _COMPARED: Final = (Frame, Skipped, Happened, Asked, Completed, Failed)
+_MIRRORED: Final = (Frame, Failed)
+"""What one side's transcript knows of the other: its messages. Its events are its own."""
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 _MISUSE: Final = (HandshakeError, LocalProtocolError, ValueError, TypeError)
 
@@ -91,10 +93,10 @@ def replay(
         raise TranscriptError("nothing was sent, and no message or error came of it: there is nothing to check")
     check_profile(transcript, profile)
     if other_side and tape is None:
-        return _Replay(transcript, profile, answer, Entropy()).run(partly=True)
+        return _Replay(transcript, profile, answer, Entropy(), mirrored=True).run(partly=True)
     if not transcript.header.secrets:
         return check_public(transcript, profile)
-    return _Replay(transcript, profile, answer, ReplayingEntropy(_tape(transcript))).run()
+    return _Replay(transcript, profile, answer, ReplayingEntropy(_tape(transcript)), mirrored=other_side).run()
 
 
 def _tape(transcript: Transcript) -> list[tuple[str, Any]]:
@@ -111,15 +113,16 @@ def _tape(transcript: Transcript) -> list[tuple[str, Any]]:
 class _Collector(Recorder):
     """Keeps the lines of what happens in the replay."""
 
-    __slots__ = ("lines",)
+    __slots__ = ("_kinds", "lines")
 
-    def __init__(self, *, secrets: bool) -> None:
+    def __init__(self, *, secrets: bool, mirrored: bool) -> None:
         super().__init__(lambda _: None, dangerously_record_secrets=secrets, whole_channel=True)
         self.lines: deque[AnyLine] = deque()
+        self._kinds = _MIRRORED if mirrored else _COMPARED
         self._put = self._collect
 
     def _collect(self, *lines: AnyLine) -> None:
-        self.lines.extend([line for line in lines if isinstance(line, _COMPARED)])
+        self.lines.extend([line for line in lines if isinstance(line, self._kinds)])
 
     @property
     def question(self) -> Question[Any] | None:
@@ -139,12 +142,20 @@ class _Place:
 class _Replay:
     """One replay: applies what came from outside, line by line, and compares what comes out."""
 
-    def __init__(self, transcript: Transcript, profile: Profile, answer: Answer | None, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        transcript: Transcript,
+        profile: Profile,
+        answer: Answer | None,
+        entropy: Entropy,
+        *,
+        mirrored: bool,
+    ) -> None:
         header = transcript.header
         self._transcript = transcript
         self._answer = answer
         self._entropy = entropy
-        self._collector = _Collector(secrets=header.secrets)
+        self._collector = _Collector(secrets=header.secrets, mirrored=mirrored)
         self._handshake = Handshake(
             header.role, profile, entropy=entropy, wall_time=header.wall_time, recorder=self._collector
         )
@@ -303,9 +314,9 @@ class _Replay:
             raise self._diverged("nothing more", _text(self._collector.lines[0]))
         last = lines[-1]
         if isinstance(last, End):
-            totals = [sum(len(line.data) for line in lines if isinstance(line, kind)) for kind in (Received, Sent)]
-            if [last.received, last.sent] != totals:
-                raise self._diverged(f"{last.received} bytes in and {last.sent} out", f"{totals[0]} and {totals[1]}")
+            for expected, got in sums(self._transcript, last):
+                if expected != got:
+                    raise self._diverged(expected, got)
 
     def _diverged(
         self, expected: str, got: str, *, byte: int | None = None, of: AnyLine | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nautilus_core import DatagramChannel, InvalidMessage, LocalProtocolError
+from nautilus_core import AuthenticationFailed, DatagramChannel, InvalidMessage, LocalProtocolError
 from nautilus_core.crypto.hashing import SHA256
 from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.datagrams import SealsAt
 from nautilus_core.noise import CipherState
 from nautilus_core.noise.functions import CIPHER_FUNCTIONS
 
@@ -92,6 +94,156 @@ def test_each_datagram_opens_once_within_the_window(window: int, order: list[int
         else:
             assert other.open(sent[number]) == b"%d" % number
             seen.add(number)
+
+
+KEYS_OF: dict[str, Callable[[], SealsAt]] = {
+    "nautilus": lambda: key(b"i"),
+    "ChaChaPoly": lambda: CipherState(CIPHER_FUNCTIONS["ChaChaPoly"], bytes(32)).numbered(),
+    "AESGCM": lambda: CipherState(CIPHER_FUNCTIONS["AESGCM"], bytes(32)).numbered(),
+}
+TOP = 2**28
+
+
+def datagram(sealing: SealsAt, n: int) -> bytes:
+    """Number `n` of a sender that has sealed all before; its payload is its number."""
+    return n.to_bytes(8, "big") + sealing.seal_at(n, n.to_bytes(8, "big"))
+
+
+_near = st.integers(0, 70)
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["true", "true", "true", "forged", "renumbered", "cut"]),
+        st.one_of(
+            _near, st.integers(2_000, 2_070), st.integers(TOP - 70, TOP + 3), st.sampled_from([2**32, 2**64 - 1])
+        ),
+        _near,
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(sorted(KEYS_OF)), st.one_of(st.integers(1, 40), st.sampled_from([64, 1024])), _steps)
+def test_against_a_model_with_forgeries_in_between(kind: str, window: int, steps: list[tuple[str, int, int]]) -> None:
+    """The model is the set of the numbers that opened. What the attacker makes never changes what opens later."""
+    sealing = KEYS_OF[kind]()
+    receiver = DatagramChannel(writing=None, reading=KEYS_OF[kind](), window=window)
+    seen: set[int] = set()
+    for what, n, other in steps:
+        true = datagram(sealing, n)
+        if what == "true":
+            if n >= TOP or n in seen or n <= max(seen, default=0) - window:
+                with pytest.raises(InvalidMessage):
+                    receiver.open(true)
+            else:
+                assert receiver.open(true) == n.to_bytes(8, "big")
+                seen.add(n)
+            continue
+        bad = {
+            "forged": true[:8] + bytes((true[8] ^ 1,)) + true[9:],
+            "renumbered": ((n + 1 + other) % 2**64).to_bytes(8, "big") + true[8:],
+            "cut": true[: 8 + other % 20],
+        }[what]
+        with pytest.raises(InvalidMessage):
+            receiver.open(bad)
+    assert receiver._latest == max(seen, default=-1)
+
+
+@pytest.mark.parametrize("window", [1, 2, 64, 1024])
+def test_the_edges_of_the_window(window: int) -> None:
+    """The latest and the `window - 1` before it can open, once; a jump by the window forgets all but the latest."""
+    sealing = key(b"i")
+    receiver = DatagramChannel(writing=None, reading=key(b"i"), window=window)
+    base = 5_000
+    receiver.open(datagram(sealing, base))
+    with pytest.raises(InvalidMessage, match=f"expected a nonce over {base - window}"):
+        receiver.open(datagram(sealing, base - window))
+    if window > 1:
+        receiver.open(datagram(sealing, base - window + 1))
+        with pytest.raises(InvalidMessage, match="seen before"):
+            receiver.open(datagram(sealing, base - window + 1))
+    for step in (window - 1, window, window + 1):
+        before, base = base, base + step
+        if step:
+            receiver.open(datagram(sealing, base))
+        for old in (before, base):
+            with pytest.raises(InvalidMessage, match="seen before"):
+                receiver.open(datagram(sealing, old))
+        assert receiver._seen < 1 << window
+
+
+def test_the_last_number_of_all_opens_and_is_the_end() -> None:
+    sealing = key(b"i")
+    receiver = DatagramChannel(writing=None, reading=key(b"i"))
+    receiver.open(datagram(sealing, TOP - 1))
+    receiver.open(datagram(sealing, TOP - 1024))
+    for n in (TOP - 1025, TOP, TOP + 1, 2**64 - 1):
+        with pytest.raises(InvalidMessage):
+            receiver.open(datagram(sealing, n))
+    assert receiver._latest == TOP - 1
+
+
+@pytest.mark.parametrize("kind", sorted(KEYS_OF))
+def test_a_key_is_tried_on_so_many_forgeries(kind: str) -> None:
+    """RFC 9001 section 6.6; nobody can make it end earlier than that, nor with what needs no key to be refused."""
+    sealing = KEYS_OF[kind]()
+    receiver = DatagramChannel(writing=None, reading=KEYS_OF[kind]())
+    receiver.open(datagram(sealing, 9))
+    receiver._forgeries = 2**36 - 2
+    for refused in (datagram(sealing, 9), bytes(5), datagram(sealing, TOP)):
+        with pytest.raises(InvalidMessage):
+            receiver.open(refused)
+    forged = datagram(sealing, 10)[:-1] + b"?"
+    with pytest.raises(InvalidMessage):
+        receiver.open(forged)
+    assert receiver.open(datagram(sealing, 10)) == (10).to_bytes(8, "big")
+    with pytest.raises(InvalidMessage):
+        receiver.open(forged[:7] + b"\x0b" + forged[8:])
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        receiver.open(datagram(sealing, 12))
+
+
+@pytest.mark.parametrize("kind", sorted(KEYS_OF))
+def test_what_is_no_payload_uses_its_number_up(kind: str) -> None:
+    one = DatagramChannel(writing=KEYS_OF[kind](), reading=None)
+    wrong: Any = "text"
+    with pytest.raises(TypeError):
+        one.seal(wrong)
+    assert one.seal(b"x") == (1).to_bytes(8, "big") + KEYS_OF[kind]().seal_at(1, b"x")
+
+
+def test_whoever_is_first_heard_is_told_of_once_and_only_after_a_valid_tag() -> None:
+    heard: list[int] = []
+    receiver = DatagramChannel(writing=key(b"r"), reading=key(b"i"), on_first=lambda: heard.append(receiver._latest))
+    with pytest.raises(InvalidMessage):
+        receiver.open(bytes(40))
+    assert heard == []
+    for n in (7, 3, 9):
+        receiver.open(datagram(key(b"i"), n))
+    assert heard == [7]
+
+
+def test_a_peer_that_is_refused_when_it_is_heard_ends_both_directions() -> None:
+    def refuse() -> None:
+        raise AuthenticationFailed("not you")
+
+    receiver = DatagramChannel(writing=key(b"r"), reading=key(b"i"), on_first=refuse)
+    with pytest.raises(AuthenticationFailed):
+        receiver.open(datagram(key(b"i"), 0))
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        receiver.open(datagram(key(b"i"), 1))
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        receiver.seal(b"to nobody")
+
+
+def test_a_key_seals_so_many_bytes() -> None:
+    one, _ = ends()
+    one._bytes_left = 10
+    assert len(one.seal(bytes(10))) == 34
+    with pytest.raises(LocalProtocolError, match="make another handshake"):
+        one.seal(b"x")
+    with pytest.raises(LocalProtocolError, match="has ended"):
+        one.seal(b"")
 
 
 def test_a_forgery_changes_nothing() -> None:

@@ -21,6 +21,7 @@ from ...stream import SecureStream
 from ..meeting import dial, each_peer, first_peer
 from ..options import add_backend, add_command, add_profile, address, profile_from
 from ..output import Output, interrupted
+from ..recording import add_recording
 from .files import Destination, Source
 from .messages import PROTOCOL
 from .receive import Receiver
@@ -59,6 +60,7 @@ def add_commands(commands: Any) -> None:
         "--listen", action="store_true", help="listen there for a receiver instead, which says --connect"
     )
     add_profile(parser)
+    add_recording(parser)
     add_backend(parser)
     what = "receive the files that a peer sends; resumes, and compares checksums"
     parser = add_command(commands, "receive", what, _RECEIVE_EXAMPLES, _receive)
@@ -80,6 +82,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="go on listening after the first sender, until Ctrl-C")
     add_profile(parser)
+    add_recording(parser)
     add_backend(parser)
 
 

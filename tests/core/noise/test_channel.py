@@ -132,6 +132,36 @@ def test_keys_are_replaced_at_the_same_messages(every: int) -> None:
     assert taken(other) == [b"%d" % number for number in range(20)]
 
 
+@pytest.mark.parametrize("every", [None, 1, 3])
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_whoever_is_first_heard_is_told_of_once_and_rekeyed_as_any_other(every: int | None, at_once: int) -> None:
+    heard: list[str] = []
+    one, _ = ends(rekey_after=every)
+    other = NoiseChannel(writing=None, reading=cipher(0), rekey_after=every, on_first=lambda: heard.append("first"))
+    for number in range(8):
+        for part in range(at_once):
+            one.send_data(b"%d.%d" % (number, part))
+        other.receive_data(one.data_to_send())
+        assert taken(other) == [b"%d.%d" % (number, part) for part in range(at_once)]
+        assert heard == ["first"]
+
+
+def test_whoever_is_heard_before_a_forgery_has_been_heard() -> None:
+    """What was genuine is delivered, so it must be known whose it is."""
+    heard: list[str] = []
+    other = NoiseChannel(writing=None, reading=cipher(0), on_first=lambda: heard.append("first"))
+    other.receive_data(frame(0, b"genuine") + frame(0, b"again"))
+    assert other.next_event() == DataReceived((b"genuine",))
+    assert heard == ["first"]
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        other.next_event()
+    nobody = NoiseChannel(writing=None, reading=cipher(0), on_first=lambda: heard.append("nobody"))
+    nobody.receive_data(frame(1, b"forged") + frame(0, b"genuine"))
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        nobody.next_event()
+    assert heard == ["first"]
+
+
 def test_ends_that_rekey_differently_do_not_understand_each_other() -> None:
     one, _ = ends(rekey_after=1)
     _, other = ends()
@@ -208,6 +238,13 @@ def test_nothing_comes_after_the_close() -> None:
     other.receive_data(frame(0, b"") + frame(1, b"after"))
     with pytest.raises(InvalidMessage, match="something after the close"):
         other.next_event()
+    _, other = ends(close_message=True)
+    other.receive_data(frame(0, b""))
+    assert other.next_event() == PeerClosed()
+    other.receive_data(frame(1, b"after"))
+    for _ in range(2):
+        with pytest.raises(InvalidMessage, match="something after the close"):
+            other.next_event()
 
 
 # ---------------------------------------------------------------- bad input
@@ -221,7 +258,14 @@ def test_empty_messages_are_no_event_and_are_bounded() -> None:
         assert other.next_event() is NEED_DATA
     other.receive_data(frame(16, b"data", state) + frame(17, b"", state))
     assert other.next_event() == DataReceived((b"data",))
-    other.receive_data(b"".join(frame(number, b"", state) for number in range(18, 34)))
+    for number in range(18, 33):
+        other.receive_data(frame(number, b"", state))
+        assert other.next_event() is NEED_DATA
+    other.receive_data(frame(33, b"alone", state))
+    assert other.next_event() == DataReceived((b"alone",))
+    other.receive_data(b"".join(frame(number, b"", state) for number in range(34, 50)))
+    assert other.next_event() is NEED_DATA
+    other.receive_data(frame(50, b"", state))
     with pytest.raises(InvalidMessage, match="too many empty messages"):
         other.next_event()
 
@@ -236,8 +280,9 @@ def test_a_message_that_is_too_short(length: int) -> None:
             other.next_event()
 
 
+@pytest.mark.parametrize("behind", [b"", b"\x00", frame(2, b"never")])
 @pytest.mark.parametrize("kind", ["flipped", "repeated", "reordered", "reflected", "dropped"])
-def test_what_is_not_the_next_message_poisons(kind: str) -> None:
+def test_what_is_not_the_next_message_poisons(kind: str, behind: bytes) -> None:
     one, other = ends()
     first, second = frame(0, b"first"), frame(1, b"second")
     mine = NoiseChannel(writing=cipher(1), reading=cipher(0))
@@ -249,7 +294,7 @@ def test_what_is_not_the_next_message_poisons(kind: str) -> None:
         "reflected": bytes(mine.data_to_send()),
         "dropped": second,
     }[kind]
-    other.receive_data(bad + frame(2, b"never"))
+    other.receive_data(bad + behind)
     if kind == "repeated":
         assert other.next_event() == DataReceived((b"first",))
     with pytest.raises(InvalidMessage, match="does not decrypt") as caught:
@@ -272,18 +317,34 @@ def test_what_is_not_the_next_message_poisons(kind: str) -> None:
     assert one.next_event() is NEED_DATA
 
 
+def test_after_a_failure_nothing_leaves_that_was_sealed_before() -> None:
+    one, _ = ends(close_message=True)
+    one.send_data(b"sealed by the close")
+    one.close()
+    one.receive_data(bytes((0, 20)) + bytes(20) + b"behind")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        one.next_event()
+    assert one.data_to_send() == b""
+    assert len(one._received) == 0
+
+
 class _Interrupting(CipherState):
     """Is interrupted where the second message would be next."""
 
     __slots__ = ()
 
-    def encrypt_with_ad(self, ad: bytes, plaintext: Any) -> bytes:
+    def encrypt_with_ad(self, ad: bytes | None, plaintext: Any) -> bytes:
         if self.n:
             raise KeyboardInterrupt
         return super().encrypt_with_ad(ad, plaintext)
 
     def encrypt_all(self, plaintexts: Any) -> list[bytes]:
         return [self.encrypt_with_ad(b"", plaintext) for plaintext in plaintexts]
+
+    def decrypt_with_ad(self, ad: bytes | None, ciphertext: Any) -> bytes:
+        if self.n:
+            raise KeyboardInterrupt
+        return super().decrypt_with_ad(ad, ciphertext)
 
     def decrypt_all(self, ciphertexts: Any, plaintexts: list[bytes]) -> None:
         super().decrypt_all(ciphertexts[:1], plaintexts)
@@ -311,10 +372,15 @@ def test_what_is_interrupted_is_followed_by_nothing(pieces: int, closing: bool) 
     assert not any(state.has_key() for state in states)
 
 
-def test_a_receive_that_is_interrupted_is_followed_by_nothing() -> None:
-    _, other = ends()
-    other._reading = _Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], KEYS[0])
-    other.receive_data(frame(0, b"first") + frame(1, b"second"))
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_receive_that_is_interrupted_is_followed_by_nothing(at_once: bool) -> None:
+    other = NoiseChannel(writing=None, reading=_Interrupting(CIPHER_FUNCTIONS["ChaChaPoly"], KEYS[0]))
+    if at_once:
+        other.receive_data(frame(0, b"first") + frame(1, b"second"))
+    else:
+        other.receive_data(frame(0, b"first"))
+        assert other.next_event() == DataReceived((b"first",))
+        other.receive_data(frame(1, b"second"))
     with pytest.raises(KeyboardInterrupt):
         other.next_event()
     with pytest.raises(HandshakeError, match="interrupted"):
@@ -356,7 +422,7 @@ def test_a_one_way_pattern_has_one_direction() -> None:
     assert taken(other) == [b"forth"]
     other.close()
     assert other.data_to_send() == b""
-    one.receive_data(frame(0, b"back"))
+    one.receive_data(frame(0, b"back")[:2])  # its length is enough
     with pytest.raises(InvalidMessage, match="against the direction of a one-way pattern"):
         one.next_event()
 

@@ -11,6 +11,8 @@ from nautilus_core.noise.properties import Properties, handshake_properties, tra
 
 from .helpers import ALL_NAMED
 
+PARTS = ("25519", "ChaChaPoly", "SHA256")
+
 
 def test_there_are_all_38_named_patterns() -> None:
     assert (len(ONE_WAY), len(FUNDAMENTAL), len(DEFERRED)) == (3, 12, 23)
@@ -80,12 +82,16 @@ def test_what_is_no_pattern(notation: str, text: str) -> None:
         ("-> s ... -> e <- e, se -> ", "7.3.4", 2, None),
         ("<- s ... -> e, s, ss, es <- e, ee", "7.3.4", 1, None),
         ("-> s <- s ... -> e, es <- e, ee, ss", "7.3.4", 1, None),
+        ("-> s ... -> e <- e, se", "7.3.4", None, None),
+        ("<- s ... -> e <- e, es", "7.3.4", 1, None),
+        ("-> s <- s ... -> e, ss, e1 <- e, ee, ekem1", "7.3.4", 0, "e1"),
         ("<- s ... -> psk", "9.3", 0, None),
         ("-> psk, s <- e", "9.3", 0, "s"),
         ("-> e <- psk", "9.3", 1, None),
         ("-> e, e1 <- e, ee", "hfs", None, "e1"),
         ("-> e <- e, ee, ekem1", "hfs", 1, "ekem1"),
         ("-> e, e1, e1 <- e, ee, ekem1", "hfs", 0, "e1"),
+        ("-> e, e1 <- e, ee -> ekem1", "hfs", 2, "ekem1"),
         ("-> e, e1 <- e, ekem1, ekem1", "hfs", 1, "ekem1"),
     ],
 )
@@ -130,6 +136,7 @@ def test_modifiers(name: str, notation: str) -> None:
         ("XXpsk0+fallback", "XXfallback+psk0"),
         ("NNpsk3", "rule 9.4: psk3 needs 3 messages, NN has 2"),
         ("IKfallback", "rule 10.2"),
+        ("KNfallback", "rule 10.2"),
         ("Nhfs", "rule hfs"),
     ],
 )
@@ -226,6 +233,8 @@ def test_a_name_with_a_kem() -> None:
         ("Noise_XXhfs_25519+Kyber1024_ChaChaPoly_SHA256", "no KEM 'Kyber1024'; use one of MLKEM768, MLKEM1024"),
         ("Noise_XXhfs_25519+ML-KEM-768_ChaChaPoly_SHA256", "letters, digits, / and +"),
         (f"Noise_{'N' * 240}_25519_ChaChaPoly_SHA256", "at most 255 bytes"),
+        ("Noise_X\u00c4_25519_ChaChaPoly_SHA256", "letters, digits, / and +"),
+        ("Noise_XX_25519_ChaChaPoly_SHA\u0662\u0665\u0666", "letters, digits, / and +"),
     ],
 )
 def test_a_wrong_name_says_what_is_allowed(name: str, text: str) -> None:
@@ -243,3 +252,16 @@ def test_a_pattern_of_your_own_has_a_name_of_its_own() -> None:
         NoiseProtocol.parse("Noise_Mine_25519_ChaChaPoly_SHA256", handshake_pattern("NN"))
     with pytest.raises(InvalidPattern, match="rule 7.3.3"):
         NoiseProtocol.parse("Noise_Mine_25519_ChaChaPoly_SHA256", "-> e <- e, ee, ee")
+    longest = "M" * (255 - len("Noise__25519_ChaChaPoly_SHA256"))
+    assert len(NoiseProtocol.build(HandshakePattern.parse("-> e <- e, ee", longest), *PARTS).name) == 255
+    with pytest.raises(ValueError, match="at most 255 bytes, not 256"):
+        NoiseProtocol.build(HandshakePattern.parse("-> e <- e, ee", longest + "M"), *PARTS)
+
+
+def test_a_name_stands_for_one_pattern() -> None:
+    """Section 14: a key must not be used with two protocols of one name."""
+    for name, notation in (("XX", "-> e <- e, ee"), ("NNpsk0", "-> e <- e, ee"), ("N", "-> e <- e, ee")):
+        with pytest.raises(ValueError, match="is the name of another pattern"):
+            NoiseProtocol.parse(f"Noise_{name}_25519_ChaChaPoly_SHA256", notation)
+    same = NoiseProtocol.parse("Noise_NN_25519_ChaChaPoly_SHA256", "-> e <- e, ee")
+    assert same.pattern.messages == handshake_pattern("NN").messages

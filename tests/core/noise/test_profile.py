@@ -33,6 +33,7 @@ from nautilus_core import (
 )
 from nautilus_core.identity.peers import verify_key_agreement
 from nautilus_core.noise import KeyPair, NoiseMessage, NoiseView, handshake_pattern
+from nautilus_core.steps.noise_suite import make_suites
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, byte_by_byte
 
 from .helpers import ALL_NAMED, KEYS, PSK, SUITE, pair, profile
@@ -180,7 +181,7 @@ def test_keys_are_objects_or_bytes() -> None:
 
 
 def test_no_secret_in_the_repr_of_a_profile() -> None:
-    secret = bytes(range(0x41, 0x61))
+    secret = b"abcdefghijklmnopqrstuvwxyz012345"  # as it is in its own representation
     arguments: dict[str, Any] = {"static": secret, "psks": [secret], "payloads": {2: secret}, "trust": trust.anyone()}
     made = profiles.noise(f"Noise_XXpsk3_{SUITE}", **arguments)
     suite = profiles.nautilus(
@@ -190,7 +191,10 @@ def test_no_secret_in_the_repr_of_a_profile() -> None:
         noise_static=secret,
         noise_psks=[secret],
     )
-    for shown in (repr(made), repr(made.make_steps()), repr(suite), repr(suite.make_steps()), str(made)):
+    step: Any = made.make_steps()[0]
+    suites = make_suites([f"Noise_XXpsk3_{SUITE}"], secret, None, (secret,), trust.anyone())
+    shapes = (made, step, step.settings, suite, suite.make_steps(), suites, [one.settings for one in suites.values()])
+    for shown in (*map(repr, shapes), str(made)):
         assert secret.decode() not in shown
         assert secret.hex() not in shown
 
@@ -324,6 +328,31 @@ def test_a_key_that_is_never_proved_is_nobodys() -> None:
     receiver.receive_data(sender.data_to_send())
     assert receiver.next_event() == DataReceived((b"x",))
     assert ends.responder.session.peer is ANONYMOUS
+
+
+@pytest.mark.parametrize("name", ["IK", "KK", "IKpsk1"])
+def test_a_replayed_first_message_opens_a_session_that_is_of_no_use(name: str) -> None:
+    """Source 1, as the page says: the peer has the author's name, and whoever replays can neither read nor write."""
+    true = pair(name)
+    victim = Handshake(RESPONDER, profile(name, RESPONDER))
+    victim.receive_data(true.initiator.flights[0])
+    while victim.session is None:
+        victim.next_event()
+    assert getattr(victim.session.peer, "public_key", None) == ALICE_KEY
+    assert victim.session.channel_binding != true.responder.session.channel_binding
+    sender, channel = true.initiator.session.channel(), victim.session.channel()
+    channel.send_data(b"for Alice's eyes")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        _read(sender, channel.data_to_send())
+    again = pair(name).initiator.session.channel()
+    again.send_data(b"recorded as well")
+    with pytest.raises(InvalidMessage, match="does not decrypt"):
+        _read(channel, again.data_to_send())
+
+
+def _read(channel: Any, data: bytes | bytearray) -> None:
+    channel.receive_data(data)
+    channel.next_event()
 
 
 def test_a_claim_can_be_refused_at_once() -> None:
@@ -506,6 +535,40 @@ def test_a_hook_refuses() -> None:
     assert ends.responder.error.step == "-> s, se"
     assert ends.responder.handshake.session is None
     assert ends.responder.handshake.data_to_send() == b""
+
+
+def test_a_hook_reads_what_a_welcome_peer_has_sent() -> None:
+    """Where the policy asks, the hook waits for the answer."""
+    hook = Hook(b"from a stranger")
+
+    def answer(question: Any) -> None:
+        assert hook.seen == []
+        question.reject("not you")
+
+    initiator = {"static": ALICE, "trust": trust.anyone(), "payloads": {2: b"from a stranger"}}
+    ends = ran(initiator, {"static": BOB, "trust": trust.ask(), "payloads": {2: hook}}, answer=answer)
+    assert isinstance(ends.responder.error, AuthenticationFailed)
+    assert hook.seen == []
+
+
+def test_a_handshake_that_fails_later_remembers_nobody_and_keeps_no_key() -> None:
+    """The responder has proved its key in the second message; the third is never written."""
+
+    class Refusing(Hook):
+        def write(self, noise: NoiseView) -> bytes:
+            assert noise.peer is not None
+            raise AuthenticationFailed("not after all")
+
+    store = InMemoryKnownPeers()
+    policy = trust.known_peers(store, name="bob", accept_new=True)
+    initiator = {"static": ALICE, "trust": policy, "payloads": {2: Refusing()}}
+    ends = ran(initiator, {"static": BOB, "trust": trust.anyone()})
+    assert isinstance(ends.initiator.error, AuthenticationFailed)
+    assert store.lookup("bob") == frozenset()
+    for step in ends.initiator.handshake.steps:
+        state: Any = step._exchange.state  # type: ignore[attr-defined]
+        assert state._failed
+        assert not state._symmetric.cipher.has_key()
 
 
 # ---------------------------------------------------------------- recordings, patterns of one's own, pipes

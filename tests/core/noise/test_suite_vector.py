@@ -1,7 +1,8 @@
 """One handshake of `nautilus/1` with a Noise suite, byte for byte: noise-suite.json.
 
 It is replayed through the engine, and computed again straight-line from private keys and frames with `hmac` and `cryptography`
-alone: Noise XX, the key schedule, Finished, the acceptance, the exporter.
+alone: Noise XX, the key schedule, Finished, the acceptance, the exporter, and some datagrams, sealed in one order and opened in
+another.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ VECTOR: Final[dict[str, Any]] = json.loads(PATH.read_text("utf-8"))
 SUITE: Final = "Noise_XX_25519_ChaChaPoly_SHA256"
 SEEDS: Final = {INITIATOR: (0x11, 0x21), RESPONDER: (0x12, 0x22)}
 """The bytes that each side's static and ephemeral private keys are made of."""
+
+DATAGRAMS: Final = (
+    (INITIATOR, b"first"),
+    (INITIATOR, b""),
+    (RESPONDER, b"the other way"),
+    (INITIATOR, bytes(range(256))),
+)
 
 
 class Counting(Entropy):
@@ -55,6 +63,7 @@ def made() -> dict[str, Any]:
             suites=[SUITE],
             noise_static=static,
             protocols=["vector/1"],
+            datagrams=True,
         )
         ends[role] = Handshake(role, profile, entropy=Counting(role))
     pair = Pair(ends[INITIATOR], ends[RESPONDER], close=False).run()
@@ -65,6 +74,10 @@ def made() -> dict[str, Any]:
         sent += [{"sender": role.value, "frame": frame.hex()} for frame in frames(flight)]
         role = role.peer
     session = pair.initiator.session
+    ways = {INITIATOR: session.datagrams(), RESPONDER: pair.responder.session.datagrams()}
+    sealed = [(role, payload, ways[role].seal(payload)) for role, payload in DATAGRAMS]
+    for role, payload, datagram in reversed(sealed):
+        assert ways[role.peer].open(datagram) == payload
     return {
         "suite": SUITE,
         "keys": {
@@ -74,6 +87,10 @@ def made() -> dict[str, Any]:
         "frames": sent,
         "channel_binding": session.channel_binding.hex(),
         "export": session.export("vector", b"context", 48).hex(),
+        "datagrams": [
+            {"sender": role.value, "payload": payload.hex(), "datagram": datagram.hex()}
+            for role, payload, datagram in sealed
+        ],
     }
 
 
@@ -180,5 +197,15 @@ def test_it_is_what_the_protocol_says() -> None:
     def export(name: bytes, context: bytes, length: int) -> str:
         return label(label(exporter, name, sha256(b""), 32), b"exporter", sha256(context), length).hex()
 
+    for role in ("initiator", "responder"):
+        secret = label(master, role[:1].encode() + b" dg traffic", sha256(transcript), 32)
+        mine = [one for one in VECTOR["datagrams"] if one["sender"] == role]
+        assert mine
+        for number, one in enumerate(mine):
+            datagram = bytes.fromhex(one["datagram"])
+            assert datagram[:8] == number.to_bytes(8, "big")
+            key, iv = label(secret, b"key", b"", 32), label(secret, b"iv", b"", 12)
+            nonce = (int.from_bytes(iv, "big") ^ number).to_bytes(12, "big")
+            assert ChaCha20Poly1305(key).decrypt(nonce, datagram[8:], None).hex() == one["payload"]
     assert VECTOR["channel_binding"] == export(b"channel binding", b"", 32)
     assert VECTOR["export"] == export(b"vector", b"context", 48)

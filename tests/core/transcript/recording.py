@@ -19,6 +19,7 @@ class Recorded:
     Attributes:
         pair: both ends.
         files: the lines that each end has written, the initiator first.
+        key_logs: likewise the lines of their key logs.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Recorded:
     ) -> None:
         self.profiles = initiator, responder
         self.files: tuple[list[bytes], list[bytes]] = ([], [])
+        self.key_logs: tuple[list[bytes], list[bytes]] = ([], [])
         recorders = [
             Recorder(
                 lambda data, file=file: file.extend(data.splitlines(keepends=True)),  # type: ignore[misc]  # bound early
@@ -42,8 +44,10 @@ class Recorded:
             for file in self.files
         ]
         ends = [
-            Handshake(role, profile, recorder=recorder)
-            for role, profile, recorder in zip((INITIATOR, RESPONDER), self.profiles, recorders, strict=True)
+            Handshake(role, profile, recorder=recorder, key_log=key_log.append)
+            for role, profile, recorder, key_log in zip(
+                (INITIATOR, RESPONDER), self.profiles, recorders, self.key_logs, strict=True
+            )
         ]
         self.pair = Pair(ends[0], ends[1], **options).run()
         if use is not None:

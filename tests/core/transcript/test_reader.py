@@ -17,6 +17,7 @@ from ..helpers import alice, both
 from .recording import Recorded, rewritten
 
 FILE = Recorded(*both()).files[0]
+END = End(outcome="open", received=0, sent=0, received_check=0, sent_check=0)
 
 
 def test_pieces_of_any_size_are_the_same_transcript() -> None:
@@ -137,7 +138,7 @@ def test_what_looks_like_a_check_is_none() -> None:
     header = read(FILE).header
     event = Happened(event="Ours", values={"a": 1, "check": "1234567"})
     file: list[bytes] = []
-    LineWriter(file.append)(header, event, event, End(outcome="open", received=0, sent=0))
+    LineWriter(file.append)(header, event, event, END)
     assert b"".join(file).count(b',"check":"1234567"}}') == 2
     assert read(file).lines[:2] == (event, event)
 
