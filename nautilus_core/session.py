@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import LocalProtocolError
+from .errors import AlertCode, AuthenticationFailed, LocalProtocolError
 from .identity.identities import Anonymous
 from .identity.peers import Peer, VerifiedPeer
 from .role import Role
@@ -114,6 +115,30 @@ class Session:
         if self._exporter is None and self.handshake_hash:
             return self.handshake_hash
         return self.export("channel binding", b"", 32)
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """Until when the peer's credential counts, for long-lived connections; None where it does not say."""
+        return getattr(self.peer, "valid_until", None)
+
+    def revalidate(self, now: datetime) -> None:
+        """Whether the peer's credential still counts at `now`, with a time zone.
+
+        Raises:
+            AuthenticationFailed: not any more: the application ends the connection.
+            ValueError: `now` has no time zone.
+        """
+        if now.tzinfo is None:
+            raise ValueError("revalidate() wants a time with its time zone")
+        until = self.valid_until
+        if until is not None and now > until:
+            raise AuthenticationFailed(
+                "the peer's credential has expired in the meantime",
+                expected=f"one that is valid at {now.isoformat()}",
+                received=f"one that was until {until.isoformat()}",
+                hint="make a new handshake with a new credential",
+                alert=AlertCode.BAD_CERTIFICATE,
+            )
 
     def prove(self, peer: VerifiedPeer) -> None:
         """A channel's: the peer has now proved who it is."""

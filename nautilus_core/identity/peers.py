@@ -96,6 +96,18 @@ class ClaimedPeer:
         return self.public_key.peer_id
 
 
+def certify(peer: VerifiedPeer, names: tuple[str, ...], valid_until: datetime | None) -> VerifiedPeer:
+    """The peer, once a trust policy has verified what an authority says of it.
+
+    Args:
+        peer: who has proved possession of the key that is certified.
+        names: that the authority certifies.
+        valid_until: until when; None where it does not say.
+    """
+    presented = Presented((peer.public_key,), peer.identifier, peer.evidence, peer.valid_until)
+    return VerifiedPeer(_ONLY_VERIFICATION, peer.credential_type, peer.public_key, presented, names, valid_until)
+
+
 def verify_key_agreement(credential_type: str, public_key: PublicKey, source: int) -> VerifiedPeer:
     """The peer, once a message of it has opened under keys made by a Diffie-Hellman with its static key.
 

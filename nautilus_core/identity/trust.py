@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
 from ..events import PeerIdentified
+from .combined import AllOf, AnyOf, DecidedBy, DecideFunction
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
 from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
 from .peers import ClaimedPeer, Peer, VerifiedPeer
@@ -168,3 +169,25 @@ def anyone(*, anonymous: bool = False) -> TrustPolicy:
 def ask(*, anonymous: bool = False) -> TrustPolicy:
     """Ask the application about every peer: a `PeerIdentified` event, to be accepted or rejected."""
     return _Ask(anonymous)
+
+
+def all_of(*policies: TrustPolicy) -> TrustPolicy:
+    """Trust whom every one of `policies` trusts; they are asked in order. `ValueError` where no credential satisfies all."""
+    return AllOf(policies)
+
+
+def any_of(*policies: TrustPolicy) -> TrustPolicy:
+    """Trust whom one of `policies` trusts: the first, in order, of those that judge such a credential."""
+    return AnyOf(policies)
+
+
+def decided_by(decide: DecideFunction, policy: TrustPolicy | None = None) -> TrustPolicy:
+    """Trust whom `policy` trusts, `anyone()` by default, and a function of your own as well.
+
+    Args:
+        decide: is called with the verified peer and the handshake's `Context`. It returns None for a yes, or raises
+            `AuthenticationFailed`, which says why not. As a generator it asks first, so that the answer may come later:
+            `yield from context.ask(question)`.
+        policy: what is verified before.
+    """
+    return DecidedBy(decide, anyone() if policy is None else policy)

@@ -27,6 +27,7 @@ from nautilus_core import (
     PublicKey,
     Question,
     StepCompleted,
+    TrustPolicy,
     VerifiedPeer,
     profiles,
     trust,
@@ -395,7 +396,7 @@ def test_a_peer_that_changed_its_key_in_the_meantime_is_refused_when_it_is_heard
         store._peers.clear()
 
 
-class Forgetful(trust.TrustPolicy):
+class Forgetful(TrustPolicy):
     """Welcomes everybody; its store is broken."""
 
     def authorize(self, peer: Any, context: Any) -> None:
