@@ -31,6 +31,7 @@ from .events import (
     PeerIdentified,
     Question,
     Signal,
+    SignatureNeeded,
     StepCompleted,
     StepSkipped,
 )
@@ -41,6 +42,8 @@ from .identity.identities import ANONYMOUS, Anonymous, Identity
 from .identity.keys import PublicKey
 from .identity.peers import ClaimedPeer, VerifiedPeer
 from .identity.policy import TrustPolicy
+from .identity.psks import PreSharedKey
+from .identity.targets import Identities
 from .identity.trust import InMemoryKnownPeers, KnownPeers
 from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
@@ -90,6 +93,7 @@ __all__ = [
     "HandshakeStream",
     "HandshakeTimeout",
     "HelloResponse",
+    "Identities",
     "Identity",
     "InMemoryKnownPeers",
     "InvalidMessage",
@@ -111,6 +115,7 @@ __all__ = [
     "PeerClosed",
     "PeerIdentified",
     "PlacedStep",
+    "PreSharedKey",
     "Presented",
     "Profile",
     "PublicKey",
@@ -121,6 +126,7 @@ __all__ = [
     "SessionKeyDerivation",
     "SessionKeyDerivationFailed",
     "Signal",
+    "SignatureNeeded",
     "Stage",
     "State",
     "StepCompleted",

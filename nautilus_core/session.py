@@ -31,6 +31,7 @@ class Session:
         role: which end this is.
         peer: the `VerifiedPeer`, or `ANONYMOUS`. In a Noise pattern in which a peer proves its static key with its first
             transport message, it is `ANONYMOUS` until that has opened.
+        psk: the identity of the pre-shared key that both ends proved to have, or None where there is none.
         protocol: the application protocol id, or None when neither side named any.
         suite: the name of the cipher suite.
         handshake_hash: over all messages of the handshake: equal on both ends, different in every other session. No secret.
@@ -50,6 +51,7 @@ class Session:
         "handshake_hash",
         "peer",
         "protocol",
+        "psk",
         "results",
         "role",
         "steps",
@@ -68,6 +70,7 @@ class Session:
         datagram_maker: DatagramMaker | None = None,
         handshake_hash: bytes = b"",
         extensions: Mapping[str, bytes] = _NOTHING,
+        psk: str | None = None,
     ) -> None:
         if not isinstance(peer, (VerifiedPeer, Anonymous)):
             raise LocalProtocolError("a session needs a verified peer, or says that it is anonymous")
@@ -76,6 +79,7 @@ class Session:
         self.protocol = protocol
         self.suite = suite
         self.extensions = extensions
+        self.psk = psk
         self.steps: tuple[str, ...] = ()
         self.results: Mapping[str, Any] = _NOTHING
         self._exporter = exporter

@@ -21,7 +21,7 @@ from ..errors import LocalProtocolError
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
 from .keys import PublicKey
 
-_NO_PRIVATE_KEY: Final = "this identity has no private key: it was made by Identity.public_only"
+_NO_PRIVATE_KEY: Final = "this identity has no private key: it was made by Identity.public_only or Identity.delegated"
 
 
 def _cannot_sign(message: bytes) -> bytes:
@@ -38,12 +38,13 @@ class Identity:
         public: its public key.
         scheme: the name of its signature scheme.
         credential: what it presents to a peer: the raw public key.
+        signs_elsewhere: whether its signatures come from the application, which is asked for each (`SignatureNeeded`).
 
     Raises:
         ValueError: for a key of another kind.
     """
 
-    __slots__ = ("_private_key", "_sign", "credential", "public", "scheme")
+    __slots__ = ("_private_key", "_sign", "credential", "public", "scheme", "signs_elsewhere")
 
     credential_type: Final = RAW_PUBLIC_KEY
 
@@ -58,6 +59,7 @@ class Identity:
         self.public = public
         self.scheme = public.scheme
         self.credential = public.data
+        self.signs_elsewhere = False
 
     @classmethod
     def generate(cls, scheme: str = "ed25519") -> Identity:
@@ -76,6 +78,20 @@ class Identity:
         scheme_named(public.scheme)
         identity = cls.__new__(cls)
         identity._set(public, None, _cannot_sign)
+        return identity
+
+    @classmethod
+    def delegated(cls, public: PublicKey) -> Identity:
+        """The identity whose private key lives elsewhere: in an agent, an HSM, a key management service.
+
+        Each handshake asks the application for its signature: a `SignatureNeeded`. `sign` and `to_pem` raise
+        `LocalProtocolError`.
+
+        Raises:
+            ValueError: for a Noise static key, which signs nothing.
+        """
+        identity = cls.public_only(public)
+        identity.signs_elsewhere = True
         return identity
 
     @property

@@ -16,6 +16,7 @@ from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
 from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
 from .peers import ClaimedPeer, Peer, VerifiedPeer
 from .policy import Deciding, TrustPolicy
+from .psks import HasPsk
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -169,6 +170,15 @@ def anyone(*, anonymous: bool = False) -> TrustPolicy:
 def ask(*, anonymous: bool = False) -> TrustPolicy:
     """Ask the application about every peer: a `PeerIdentified` event, to be accepted or rejected."""
     return _Ask(anonymous)
+
+
+def psk(*identities: str) -> TrustPolicy:
+    """Trust whoever has the handshake's pre-shared key, be it anonymous or with any key of its own; see `psks=` of a profile.
+
+    Args:
+        identities: of the pre-shared keys that will do; none for each that the profile has.
+    """
+    return HasPsk(identities)
 
 
 def all_of(*policies: TrustPolicy) -> TrustPolicy:

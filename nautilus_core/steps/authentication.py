@@ -14,13 +14,13 @@ from msgspec import Meta
 
 from ..crypto.hashing import HashFunction
 from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProtocolError
-from ..events import Question
+from ..events import Question, SignatureNeeded
 from ..identity.credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Presented, Resolving
 from ..identity.identities import ANONYMOUS, Identity
 from ..identity.peers import Peer, VerifiedPeer, verify_possession
 from ..identity.policy import TrustPolicy, settle
 from ..role import INITIATOR, Role, Stage
-from ..step import Message, MessageStep, Reading
+from ..step import Message, MessageStep, Reading, Writing
 from .cipher_suite import SuiteNegotiation
 from .fields import Credential, Offer, Signature
 
@@ -93,14 +93,30 @@ class Authentication(MessageStep[Proof]):
         self._negotiation = negotiation
         self._peer: Peer | None = None
 
-    def write(self, context: Context) -> Proof:
-        """Sign with this side's identity, or say that it is anonymous."""
+    def write(self, context: Context) -> Writing[Proof]:
+        """Sign with this side's identity, or say that it is anonymous; ask where the key lives elsewhere."""
         identity = self._negotiation.identity
         if not isinstance(identity, Identity):
             return self.message(ANONYMOUS_TYPE, b"", "", b"")
         kind, scheme, credential = identity.credential_type, identity.scheme, identity.credential
         content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
+        if identity.signs_elsewhere:
+            return self._write_later(context, identity, content)
         return self.message(kind, credential, scheme, context.entropy.sign(identity, content))
+
+    def _write_later(
+        self, context: Context, identity: Identity, content: bytes
+    ) -> Generator[Question[Any], Any, Proof]:
+        """The same with the application's signature. A wrong one stays here: the peer would take this side for an impostor."""
+        public, scheme = identity.public, identity.scheme
+        signature = yield from context.ask(SignatureNeeded(public_key=public, scheme=scheme, content=content))
+        if not isinstance(signature, bytes) or not public.verify(signature, content):
+            got = f"{len(signature)} bytes" if isinstance(signature, bytes) else type(signature).__name__
+            raise LocalProtocolError(
+                f"{self.name}: the signer's answer is no signature of this handshake; expected a signature by {scheme} with "
+                f"{public.peer_id}; got {got} (hint: the signer has another key, hashes the content itself, or encodes otherwise)"
+            )
+        return self.message(identity.credential_type, identity.credential, scheme, signature)
 
     def read(self, context: Context, message: Proof) -> Reading:
         """Verify the proof, then let the trust policy decide."""
