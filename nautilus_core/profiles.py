@@ -193,7 +193,7 @@ def nautilus(
             protocol is one too: then its messages stand for key agreement and authentications, and the peer is a static key.
         target: as initiator, whom it wants, at most 16,384 bytes in UTF-8. Sent in the clear; proves nothing.
         extensions: what this side says, by name; the responder answers those alone that the initiator offered.
-        psks: pre-shared keys; then every handshake has one, and suites of other hashes are left out.
+        psks: pre-shared keys; then every handshake has one, and a suite with its hash.
         psk_name: the name of this side in them.
         noise_static: for suites that are Noise protocols, this side's static private key, an object or raw bytes.
         noise_remote_static: likewise the peer's static public key, where the pattern must know it, or to pin it.
@@ -217,14 +217,15 @@ def nautilus(
         if suite not in SUITES and suite not in noise_suites:
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
     _check_hello(protocols, extensions, target, limits)
-    psk_options = None
+    psk_options, hashes = None, None
     if psks or psk_name is not None:
         psk_options = PskOptions.of(psks, psk_name, [_hash_of(suite, noise_suites) for suite in suites])
-        suites = tuple([suite for suite in suites if _hash_of(suite, noise_suites) in {psk.hash for psk in psks}])
+        hashes = [psk.hash for psk in psk_options.offered]
     needed = () if psk_options is None else (SelectPsk.name,)
     hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target, needed)
-    suite_options = SuiteOptions.of(suites, identity, trust, noise_suites)
-    guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
+    suite_options = SuiteOptions.of(suites, identity, trust, noise_suites, hashes)
+    first = suites[0] if not hashes else suite_options.usable[INITIATOR][0]
+    guess = None if first in noise_suites else SUITES[first].group
 
     def make_steps() -> list[AnyStep]:
         hello = HelloExchange(hello_options)
@@ -247,9 +248,9 @@ def nautilus(
         ]
 
     def check_role(role: Role) -> None:
-        suite_options.check_role(role)
         if psk_options is not None:
             psk_options.check_role(role)
+        suite_options.check_role(role)
 
     plain = all(suite_options.usable.values()) and psk_options is None and not isinstance(identity, Identities)
     check = None if plain else check_role

@@ -63,14 +63,20 @@ class SuiteOptions:
         identity: AnyIdentity,
         trust: TrustPolicy,
         noise: Mapping[str, NoiseSuite],
+        hashes: Sequence[str] | None = None,
     ) -> SuiteOptions:
-        """The options of a side that wants the suites `names`, of which those in `noise` are Noise protocols."""
+        """The options of a side that wants the suites `names`, of which those in `noise` are Noise protocols.
+
+        It offers those alone that have one of `hashes`, where that is not None.
+        """
         signed = bool(trust.schemes) or trust.anonymous
         usable = {
             role: tuple([name for name in names if (noise[name].usable(role) if name in noise else signed)])
             for role in Role
         }
         suites = {name: noise[name].suite if name in noise else SUITES[name] for name in names}
+        if hashes is not None:
+            usable[INITIATOR] = tuple([name for name in usable[INITIATOR] if suites[name].hash.name in hashes])
         return cls(identity, trust, usable, suites, noise)
 
     def check_role(self, role: Role) -> None:
