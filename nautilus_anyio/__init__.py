@@ -5,6 +5,7 @@ from .adapters import ObjectByteStream
 from .connect import Answer, EventHook, connect, connect_unix, handshake
 from .errors import ChannelFailed, TransportFailed
 from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
+from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
 
@@ -20,6 +21,7 @@ __all__ = [
     "SecureAttribute",
     "SecureListener",
     "SecureStream",
+    "Signer",
     "StoreError",
     "TransportFailed",
     "connect",
@@ -28,5 +30,6 @@ __all__ = [
     "load_identity",
     "save_identity",
     "serve",
+    "signing_with",
     "transcript",
 ]

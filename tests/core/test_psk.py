@@ -275,9 +275,8 @@ def test_a_known_identity_for_another_hash_looks_like_an_unknown_one() -> None:
     assert "the hash differs" in str(error)
 
 
-@pytest.mark.parametrize("names", [{"initiator": "alicia"}, {"responder": "bobby"}])
-def test_a_wrong_name(names: dict[str, str]) -> None:
-    psk = key(**names)
+@pytest.mark.parametrize("psk", [key(initiator="alicia"), key(responder="bobby")])
+def test_a_wrong_name(psk: PreSharedKey) -> None:
     error = refused(run(side(psk.initiator, psk), side("bob")))
     assert "one of the two names differs" in str(error)
 
