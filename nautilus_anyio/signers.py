@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, IncompleteRead
 
 from nautilus_core import PublicKey, SignatureNeeded
 
 from .connect import Answer
 
-_TROUBLE = (OSError, ValueError, EndOfStream, BrokenResourceError, ClosedResourceError)
+_TROUBLE = (OSError, ValueError, EndOfStream, IncompleteRead, BrokenResourceError, ClosedResourceError)
 
 
 class Signer(Protocol):

@@ -226,6 +226,11 @@ def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     # after it is known to be a key: nobody shall be told to change another file's permissions
-    if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
-        raise StoreError(f"{path}: others can read this private key: chmod 600 {path}, and consider a new key")
+    check_private(path, found, "private key")
     return identity
+
+
+def check_private(path: Path, found: os.stat_result, what: str) -> None:
+    """Raise `StoreError` where others than its owner can read a file that holds a secret."""
+    if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        raise StoreError(f"{path}: others can read this {what}: chmod 600 {path}, and consider a new key")

@@ -22,6 +22,7 @@ import anyio.from_thread
 
 from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
 
+from ..psk_file import load_psks
 from ..stores import KnownPeersFile, load_identity, save_identity
 from .output import Output, add_output
 
@@ -108,9 +109,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         metavar="POLICY",
-        default="known-peers",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
-        "remember, as SSH does), ask (each time), anyone (default: known-peers)",
+        "remember, as SSH does), ask (each time), anyone, psk[:IDENTITY] (whoever has the pre-shared key, or one of these, with "
+        "commas in between) (default: psk with --psk-file, else known-peers)",
+    )
+    parser.add_argument(
+        "--psk-file", type=Path, metavar="FILE", help="pre-shared keys, for this user's eyes alone; see docs/binding.md"
     )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
@@ -133,11 +137,13 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
         protocols: application protocol ids of the command's own, where the user names none.
     """
     suites = {"suites": options.suite} if options.suite else {}
+    psks = {} if options.psk_file is None else load_psks(options.psk_file).arguments
     return profiles.nautilus(
         identity=_identity(options),
         trust=_trust(options, name),
         protocols=options.protocol or protocols,
         **suites,
+        **psks,
     )
 
 
@@ -205,11 +211,11 @@ def configuration() -> Path:
 
 
 _LOOK_UP: Final = 100  # milliseconds
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
+_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone or psk[:IDENTITY]"
 
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
-    policy: str = options.trust
+    policy: str = options.trust or ("known-peers" if options.psk_file is None else "psk")
     kind, colon, argument = policy.partition(":")
     if kind == "pinned" and argument:
         return trust.pinned(*argument.split(","))
@@ -217,6 +223,10 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
         return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)
+    if kind == "psk" and bool(argument) == bool(colon):
+        if options.psk_file is None:
+            raise ValueError("--trust psk goes with --psk-file FILE, which has the keys")
+        return trust.psk(*filter(None, argument.split(",")))
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":
