@@ -20,7 +20,18 @@ from typing import Any, Final
 import anyio
 import anyio.from_thread
 
-from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
+from nautilus_core import (
+    ANONYMOUS,
+    INITIATOR,
+    RESPONDER,
+    Anonymous,
+    Identity,
+    PeerIdentified,
+    Profile,
+    TrustPolicy,
+    profiles,
+    trust,
+)
 
 from ..psk_file import load_psks
 from ..stores import KnownPeersFile, load_identity, save_identity
@@ -138,13 +149,16 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
     """
     suites = {"suites": options.suite} if options.suite else {}
     psks = {} if options.psk_file is None else load_psks(options.psk_file).arguments
-    return profiles.nautilus(
+    profile = profiles.nautilus(
         identity=_identity(options),
         trust=_trust(options, name),
         protocols=options.protocol or protocols,
         **suites,
         **psks,
     )
+    if profile.check is not None:  # at once, and not at the first connection
+        profile.check(RESPONDER if name is None else INITIATOR)
+    return profile
 
 
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
