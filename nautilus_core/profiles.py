@@ -224,7 +224,7 @@ def nautilus(
     needed = () if psk_options is None else (SelectPsk.name,)
     hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target, needed)
     suite_options = SuiteOptions.of(suites, identity, trust, noise_suites, hashes)
-    first = suites[0] if not hashes else suite_options.usable[INITIATOR][0]
+    first = next(iter(suite_options.usable[INITIATOR] if hashes else suites), suites[0])
     guess = None if first in noise_suites else SUITES[first].group
 
     def make_steps() -> list[AnyStep]:
@@ -247,16 +247,10 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    def check_role(role: Role) -> None:
-        if psk_options is not None:
-            psk_options.check_role(role)
-        suite_options.check_role(role)
-
-    plain = all(suite_options.usable.values()) and psk_options is None and not isinstance(identity, Identities)
-    check = None if plain else check_role
     offers = _offers(identity, trust, protocols, suites)
     if psks:
         offers = (*offers, ("psks", tuple([psk.identity for psk in psks])))
+    check = _role_check(suite_options, psk_options)
     return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
 
 
@@ -321,6 +315,19 @@ def noise(
     return Profile(
         name, partial(make_noise_steps, settings, types), LengthPrefixedStream, limits, offers, settings.check
     )
+
+
+def _role_check(suites: SuiteOptions, psks: PskOptions | None) -> Callable[[Role], None] | None:
+    """What refuses a role that a side of `nautilus/1` cannot play; None where it can play both."""
+    if psks is None:
+        plain = all(suites.usable.values()) and not isinstance(suites.identity, Identities)
+        return None if plain else suites.check_role
+
+    def check(role: Role) -> None:
+        psks.check_role(role)
+        suites.check_role(role)
+
+    return check
 
 
 def _offers(

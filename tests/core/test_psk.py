@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nautilus_core import (
     ANONYMOUS,
@@ -28,7 +31,7 @@ from nautilus_core import (
     profiles,
     trust,
 )
-from nautilus_core.testing import Pair
+from nautilus_core.testing import Pair, RecordingEntropy
 from nautilus_core.transcript import ReplayDiverged, replay
 
 from .helpers import (
@@ -123,6 +126,21 @@ def test_a_policy_may_want_one_psk_of_several() -> None:
     assert isinstance(pair.responder.error, AuthenticationFailed)
     assert "'lab'" in str(pair.responder.error)
     assert "'office'" in str(pair.responder.error)
+
+
+def test_a_policy_may_want_a_psk_or_a_signature() -> None:
+    either = trust.any_of(trust.psk("office"), trust.pinned(ALICE.public))
+    psks = key("lab"), key("office")
+    for identity, psk, welcome in (
+        (ANONYMOUS, psks[1], True),
+        (ALICE, psks[0], True),
+        (MALLORY, psks[1], True),
+        (ANONYMOUS, psks[0], False),
+        (MALLORY, psks[0], False),
+    ):
+        pair = run(side("alice", psk, identity=identity), side("bob", *psks, trust=either))
+        assert pair.responder.completed == welcome
+        assert welcome or isinstance(pair.responder.error, AuthenticationFailed)
 
 
 def test_without_a_psk_the_policy_is_not_satisfied() -> None:
@@ -235,6 +253,14 @@ def test_a_profile_is_refused_for_the_role_that_no_psk_is_for() -> None:
         Handshake(INITIATOR, side("bob"))
 
 
+def test_a_profile_without_a_suite_that_it_could_offer_is_refused_as_initiator() -> None:
+    options = {"suites": ["Noise_NK_25519_AESGCM_SHA256"], "noise_static": bytes([1]) * 32}
+    profile = side("alice", key(), key(initiator="bob", responder="alice"), **options)
+    with pytest.raises(ValueError, match="as initiator"):
+        Handshake(INITIATOR, profile)
+    Handshake(RESPONDER, profile)
+
+
 def test_import_and_binder_computed_a_second_time() -> None:
     def expand(secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         info = struct.pack(">HB", length, 10 + len(label)) + b"nautilus1 " + label + bytes((len(context),)) + context
@@ -268,6 +294,21 @@ def test_an_unknown_identity_and_a_wrong_key_are_clear_here_and_the_same_on_the_
     assert "did not prove" in wrong.message
     assert "'office'" in str(wrong)
     assert wrong.hint is not None
+
+
+def test_unknown_or_wrong_the_responder_does_the_same_work() -> None:
+    tapes = []
+    for psk in (key("nobody"), key(secret=bytes(32)), key(hash="SHA256")):
+        engine, entropy = first_flight(psk)[1], RecordingEntropy()
+        bob = Handshake(RESPONDER, side("bob"), entropy=entropy)
+        bob.receive_data(engine)
+        with suppress(AuthenticationFailed):
+            drain(bob)
+        tapes.append([kind for kind, _ in entropy.tape])
+    unknown, wrong, right = tapes
+    assert unknown == wrong == ["extraction"]
+    assert right[0] == "extraction"
+    assert "extraction" not in right[1:]
 
 
 def test_a_known_identity_for_another_hash_looks_like_an_unknown_one() -> None:
@@ -431,6 +472,23 @@ def test_every_byte_counts(message: str) -> None:
             return b"".join(changed)
 
         assert not agreed(run(side("alice"), side("bob"), tamper=tamper)), place
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20) | st.binary(max_size=70),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(offer=ANYTHING, binders=ANYTHING, index=ANYTHING)
+def test_anything_in_the_messages_is_an_error_of_the_handshake(offer: Any, binders: Any, index: Any) -> None:
+    for message, value in (("psk-offer", offer), ("psk-binders", binders), ("psk", index)):
+        pair = run(side("alice"), side("bob"), tamper=altered(message, put(1, value)))
+        if not agreed(pair):
+            assert isinstance(pair.initiator.error, HandshakeError)
+            assert pair.responder.error is None or isinstance(pair.responder.error, HandshakeError)
 
 
 def test_one_end_without_psks_finds_out_at_once() -> None:
