@@ -5,6 +5,8 @@ from .adapters import ObjectByteStream
 from .connect import Answer, EventHook, connect, connect_unix, handshake
 from .errors import ChannelFailed, TransportFailed
 from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
+from .psk_file import PskFile, load_psks
+from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
 
@@ -17,16 +19,20 @@ __all__ = [
     "Handler",
     "KnownPeersFile",
     "ObjectByteStream",
+    "PskFile",
     "SecureAttribute",
     "SecureListener",
     "SecureStream",
+    "Signer",
     "StoreError",
     "TransportFailed",
     "connect",
     "connect_unix",
     "handshake",
     "load_identity",
+    "load_psks",
     "save_identity",
     "serve",
+    "signing_with",
     "transcript",
 ]

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from filelock import FileLock, Timeout
 
 from nautilus_core import Identity
-from nautilus_core.identity.credentials import check_peer_id
+from nautilus_core.identity.keys import check_peer_id
 
 _HEADER: Final = """\
 # The peers that were met, by the name under which they were met: nautilus known peers, version 1.
@@ -234,6 +234,11 @@ def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     # only of a key is it wrong that others can read it: of /etc/passwd it is right
-    if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
-        raise StoreError(f"{path}: others can read this private key: chmod 600 {path}, and consider a new key")
+    check_private(path, found, "private key")
     return identity
+
+
+def check_private(path: Path, found: os.stat_result, what: str) -> None:
+    """Raise `StoreError` where others than its owner can read a file that holds a secret."""
+    if hasattr(os, "getuid") and stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        raise StoreError(f"{path}: others can read this {what}: chmod 600 {path}, and consider a new key")

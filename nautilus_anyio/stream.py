@@ -35,7 +35,7 @@ from nautilus_core import (
     Session,
     Signal,
 )
-from nautilus_core.identity.credentials import Peer
+from nautilus_core.identity.peers import Peer
 
 from .errors import ChannelFailed, TransportFailed
 

@@ -31,13 +31,20 @@ from .events import (
     PeerIdentified,
     Question,
     Signal,
+    SignatureNeeded,
     StepCompleted,
     StepSkipped,
 )
 from .handshake import Handshake, State
 from .identity import trust
-from .identity.credentials import ANONYMOUS, Anonymous, ClaimedPeer, Identity, PublicKey, VerifiedPeer
-from .identity.trust import InMemoryKnownPeers, KnownPeers, TrustPolicy
+from .identity.credentials import CredentialKind, Presented
+from .identity.identities import ANONYMOUS, Anonymous, Identity
+from .identity.keys import PublicKey
+from .identity.peers import ClaimedPeer, VerifiedPeer
+from .identity.policy import TrustPolicy
+from .identity.psks import PreSharedKey
+from .identity.targets import Identities
+from .identity.trust import InMemoryKnownPeers, KnownPeers
 from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
 from .profiles import Profile
@@ -73,6 +80,7 @@ __all__ = [
     "CipherSuiteExchange",
     "ClaimedPeer",
     "Context",
+    "CredentialKind",
     "CustomProtocolStep",
     "DataReceived",
     "DatagramChannel",
@@ -85,6 +93,7 @@ __all__ = [
     "HandshakeStream",
     "HandshakeTimeout",
     "HelloResponse",
+    "Identities",
     "Identity",
     "InMemoryKnownPeers",
     "InvalidMessage",
@@ -106,6 +115,8 @@ __all__ = [
     "PeerClosed",
     "PeerIdentified",
     "PlacedStep",
+    "PreSharedKey",
+    "Presented",
     "Profile",
     "PublicKey",
     "Question",
@@ -115,6 +126,7 @@ __all__ = [
     "SessionKeyDerivation",
     "SessionKeyDerivationFailed",
     "Signal",
+    "SignatureNeeded",
     "Stage",
     "State",
     "StepCompleted",

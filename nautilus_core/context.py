@@ -14,7 +14,7 @@ from .crypto.key_schedule import KeySchedule
 from .crypto.suites import CipherSuite
 from .errors import LocalProtocolError
 from .events import Event, Question
-from .identity.credentials import Peer
+from .identity.peers import Peer
 from .role import Role
 from .session import Session
 from .steplist import StepList
@@ -37,6 +37,7 @@ class Context:
         steps: the list. What lies ahead can be edited, in `commit` only, alike on both sides.
         protocol: the negotiated application protocol id; None before, and when there is none.
         suite: the negotiated cipher suite; None before.
+        psk: the identity of the pre-shared key that was agreed on; None before, and where there is none.
         peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
         extensions: what the peer said in the extensions that both sides know.
         key_log: where traffic secrets are logged; None, as a rule, for nowhere.
@@ -46,6 +47,7 @@ class Context:
     """
 
     __slots__ = (
+        "_early_secret",
         "_events",
         "_first_records",
         "_published",
@@ -57,6 +59,7 @@ class Context:
         "key_log",
         "peer",
         "protocol",
+        "psk",
         "role",
         "schedule",
         "session",
@@ -84,6 +87,7 @@ class Context:
         self.key_log = key_log
         self.protocol: str | None = None
         self.suite: CipherSuite | None = None
+        self.psk: str | None = None
         self.peer: Peer | None = None
         self.extensions = _NO_EXTENSIONS
         self.schedule: KeySchedule | None = None
@@ -95,6 +99,7 @@ class Context:
         self._published: dict[str, Any] = {}
         self._when_complete: list[Callable[[], None]] = []
         self._first_records = b""
+        self._early_secret = b""
 
     def transcript_content(self) -> bytes:
         """All messages so far, framed, as they enter the hash; `LocalProtocolError` once a hash is selected."""
@@ -108,6 +113,14 @@ class Context:
             raise ValueError(f"no hash {name!r}; use one of {', '.join(HASHES)}")
         self._transcript.select(HASHES[name])
 
+    def use_psk(self, identity: str, early_secret: bytes) -> None:
+        """Hand over what was extracted from a pre-shared key, in `commit`, once, before `establish`, into which it goes."""
+        if not self.steps.editable:
+            raise _only_in_commit("use_psk")
+        if self.schedule is not None or self.psk is not None:
+            raise LocalProtocolError("a pre-shared key is agreed on once, before a shared secret is established")
+        self.psk, self._early_secret = identity, early_secret
+
     def establish(self, shared_secret: bytes) -> None:
         """Hand over the shared secret of a key agreement, in `commit`, after a suite is selected.
 
@@ -119,7 +132,9 @@ class Context:
             raise LocalProtocolError("establish() before a cipher suite is selected")
         if self.schedule is not None:
             raise LocalProtocolError("a shared secret was already established")
-        schedule = KeySchedule(self.suite, shared_secret, self._transcript.digest(), self.key_log)
+        transcript_hash, early_secret = self._transcript.digest(), self._early_secret
+        schedule = KeySchedule(self.suite, shared_secret, transcript_hash, self.key_log, early_secret)
+        self._early_secret = b""
         self._stream.protect(schedule.handshake_key(self.role), schedule.handshake_key(self.role.peer))
         self.schedule = schedule
 
@@ -167,6 +182,7 @@ class Context:
         self.schedule = None
         self.session = None
         self.peer = None
+        self._early_secret = b""
         self._when_complete.clear()
 
 

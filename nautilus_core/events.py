@@ -11,7 +11,9 @@ from .errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from .role import Role
 
 if TYPE_CHECKING:
-    from .identity.credentials import Anonymous, ClaimedPeer, VerifiedPeer
+    from .identity.identities import Anonymous
+    from .identity.keys import PublicKey
+    from .identity.peers import ClaimedPeer, VerifiedPeer
     from .session import Session
 
 A = TypeVar("A")
@@ -179,3 +181,24 @@ class PeerIdentified(Question[None], frozen=True, kw_only=True):
     def accept(self) -> None:
         """The peer is welcome."""
         self.pending.give(None)
+
+
+class SignatureNeeded(Question[bytes], frozen=True, kw_only=True):
+    """This side's private key lives elsewhere: what is its signature? `answer(signature)`.
+
+    It is verified before it is sent.
+
+    Attributes:
+        public_key: whose private key is to sign.
+        scheme: how, by name: `ed25519` or another of the signature schemes.
+        content: what to sign, as it is: the scheme hashes it where it does. It begins with 64 spaces and a fixed text that
+            names this protocol and the role, so that it is no message of another protocol.
+    """
+
+    public_key: PublicKey
+    scheme: str
+    content: bytes
+
+    def reject(self, reason: str, *, alert: int | None = None) -> None:
+        """There is no signature: the handshake fails with `HandshakeError`; the peer gets `alert` (default: internal error)."""
+        self.pending.give(None, HandshakeError(f"there is no signature of this side: {reason}", alert=alert))

@@ -14,8 +14,10 @@ from typing import Final, TypeAlias
 
 from .crypto.suites import DEFAULT_SUITES, SUITES
 from .errors import LocalProtocolError
-from .identity.credentials import Anonymous, Identity
-from .identity.trust import TrustPolicy
+from .identity.identities import Identity
+from .identity.policy import TrustPolicy
+from .identity.psks import PreSharedKey
+from .identity.targets import AnyIdentity, Identities
 from .limits import DEFAULT_LIMITS, Limits
 from .noise.functions import OwnKey, PeersKey
 from .noise.names import NoiseProtocol
@@ -31,7 +33,8 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegoti
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
 from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeyShare
-from .steps.noise_suite import make_suites
+from .steps.noise_suite import NoiseSuite, make_suites
+from .steps.psk import BindPsks, OfferPsks, PskAgreement, PskOptions, SelectPsk
 from .steps.session_keys import SessionKeyDerivation
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 
@@ -166,12 +169,14 @@ def _made_afresh(factory: StepFactory) -> Sequence[AnyStep]:
 
 def nautilus(
     *,
-    identity: Identity | Anonymous,
+    identity: AnyIdentity,
     trust: TrustPolicy,
     protocols: Sequence[str] = (),
     suites: Sequence[str] = DEFAULT_SUITES,
     target: str | None = None,
     extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
+    psks: Sequence[PreSharedKey] = (),
+    psk_name: str | None = None,
     noise_static: OwnKey | None = None,
     noise_remote_static: PeersKey | None = None,
     noise_psks: Sequence[bytes] = (),
@@ -181,13 +186,15 @@ def nautilus(
     """The default handshake, `nautilus/1`: hybrid key agreement, both sides authenticated by signatures.
 
     Args:
-        identity: how this side proves who it is, or `ANONYMOUS`.
+        identity: how this side proves who it is, or `ANONYMOUS`; `Identities` where the initiator's target decides.
         trust: whom it wants at the other end; see `nautilus_core.trust`.
         protocols: application protocol ids, in order of preference, each 1 to 64 bytes. Either both ends name some or none does.
         suites: names of cipher suites, in order of preference; the initiator's first is its guess. The name of a Noise
             protocol is one too: then its messages stand for key agreement and authentications, and the peer is a static key.
         target: as initiator, whom it wants, at most 16,384 bytes in UTF-8. Sent in the clear; proves nothing.
         extensions: what this side says, by name; the responder answers those alone that the initiator offered.
+        psks: pre-shared keys; then every handshake has one, and a suite with its hash.
+        psk_name: the name of this side in them.
         noise_static: for suites that are Noise protocols, this side's static private key, an object or raw bytes.
         noise_remote_static: likewise the peer's static public key, where the pattern must know it, or to pin it.
         noise_psks: likewise the pre-shared keys of patterns that take some.
@@ -197,7 +204,7 @@ def nautilus(
     Raises:
         ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello; for a
             Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody; for Noise protocols that use a
-            static key with several hashes.
+            static key with several hashes; for pre-shared keys that are not for `psk_name`, or for no suite.
     """
     protocols, suites = tuple(protocols), tuple(suites)
     _check_names("protocol", protocols)
@@ -210,20 +217,29 @@ def nautilus(
         if suite not in SUITES and suite not in noise_suites:
             raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
     _check_hello(protocols, extensions, target, limits)
-    hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target)
-    suite_options = SuiteOptions.of(suites, identity, trust, noise_suites)
-    guess = None if suites[0] in noise_suites else SUITES[suites[0]].group
+    psk_options, hashes = None, None
+    if psks or psk_name is not None:
+        psk_options = PskOptions.of(psks, psk_name, [_hash_of(suite, noise_suites) for suite in suites])
+        hashes = [psk.hash for psk in psk_options.offered]
+    needed = () if psk_options is None else (SelectPsk.name,)
+    hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target, needed)
+    suite_options = SuiteOptions.of(suites, identity, trust, noise_suites, hashes)
+    first = next(iter(suite_options.usable[INITIATOR] if hashes else suites), suites[0])
+    guess = None if first in noise_suites else SUITES[first].group
 
     def make_steps() -> list[AnyStep]:
         hello = HelloExchange(hello_options)
         negotiation = SuiteNegotiation(suite_options)
         agreement = KeyAgreement(guess)
+        psk = None if psk_options is None else PskAgreement(psk_options, negotiation)
         return [
             NodeHello(hello),
             CipherSuiteExchange(negotiation),
             InitiatorKeyShare(agreement),
+            *(() if psk is None else (OfferPsks(psk), BindPsks(psk))),
             HelloResponse(hello),
             CipherSuiteAck(negotiation, agreement),
+            *(() if psk is None else (SelectPsk(psk),)),
             ResponderKeyShare(agreement),
             Authentication(RESPONDER, negotiation),
             SessionKeyDerivation(RESPONDER, limits),
@@ -231,8 +247,10 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    check = None if all(suite_options.usable.values()) else suite_options.check_role
     offers = _offers(identity, trust, protocols, suites)
+    if psks:
+        offers = (*offers, ("psks", tuple([psk.identity for psk in psks])))
+    check = _role_check(suite_options, psk_options)
     return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
 
 
@@ -299,14 +317,30 @@ def noise(
     )
 
 
+def _role_check(suites: SuiteOptions, psks: PskOptions | None) -> Callable[[Role], None] | None:
+    """What refuses a role that a side of `nautilus/1` cannot play; None where it can play both."""
+    if psks is None:
+        plain = all(suites.usable.values()) and not isinstance(suites.identity, Identities)
+        return None if plain else suites.check_role
+
+    def check(role: Role) -> None:
+        psks.check_role(role)
+        suites.check_role(role)
+
+    return check
+
+
 def _offers(
-    identity: Identity | Anonymous, trust: TrustPolicy, protocols: tuple[str, ...], suites: tuple[str, ...]
+    identity: AnyIdentity, trust: TrustPolicy, protocols: tuple[str, ...], suites: tuple[str, ...]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What a side of `nautilus/1` can do and accepts, for people."""
+    said: list[str] = []
+    for one in identity if isinstance(identity, Identities) else (identity,):
+        said += (one.credential_type, one.scheme) if isinstance(one, Identity) else (one.credential_type,)
     return (
         ("suites", suites),
         ("protocols", protocols),
-        ("identity", (identity.credential_type, *((identity.scheme,) if isinstance(identity, Identity) else ()))),
+        ("identity", tuple(dict.fromkeys(said))),
         ("accepts", trust.credential_types),
         ("schemes", trust.schemes),
     )
@@ -326,6 +360,10 @@ def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], targ
     room = max(limits.message // 2, limits.message - 16_384)
     if said > room:
         raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
+
+
+def _hash_of(suite: str, noise_suites: Mapping[str, NoiseSuite]) -> str:
+    return (noise_suites[suite].suite if suite in noise_suites else SUITES[suite]).hash.name
 
 
 def _check_names(what: str, names: Sequence[str]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import LocalProtocolError
-from .identity.credentials import Anonymous, Peer, VerifiedPeer
+from .errors import AlertCode, AuthenticationFailed, LocalProtocolError
+from .identity.identities import Anonymous
+from .identity.peers import Peer, VerifiedPeer
 from .role import Role
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Session:
         role: which end this is.
         peer: the `VerifiedPeer`, or `ANONYMOUS`. In a Noise pattern in which a peer proves its static key with its first
             transport message, it is `ANONYMOUS` until that has opened.
+        psk: the identity of the pre-shared key that both ends proved to have, or None where there is none.
         protocol: the application protocol id, or None when neither side named any.
         suite: the name of the cipher suite.
         handshake_hash: over all messages of the handshake: equal on both ends, different in every other session. No secret.
@@ -48,6 +51,7 @@ class Session:
         "handshake_hash",
         "peer",
         "protocol",
+        "psk",
         "results",
         "role",
         "steps",
@@ -66,6 +70,7 @@ class Session:
         datagram_maker: DatagramMaker | None = None,
         handshake_hash: bytes = b"",
         extensions: Mapping[str, bytes] = _NOTHING,
+        psk: str | None = None,
     ) -> None:
         if not isinstance(peer, (VerifiedPeer, Anonymous)):
             raise LocalProtocolError("a session needs a verified peer, or says that it is anonymous")
@@ -74,6 +79,7 @@ class Session:
         self.protocol = protocol
         self.suite = suite
         self.extensions = extensions
+        self.psk = psk
         self.steps: tuple[str, ...] = ()
         self.results: Mapping[str, Any] = _NOTHING
         self._exporter = exporter
@@ -113,6 +119,30 @@ class Session:
         if self._exporter is None and self.handshake_hash:
             return self.handshake_hash
         return self.export("channel binding", b"", 32)
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """Until when the peer's credential counts, for long-lived connections; None where it does not say."""
+        return getattr(self.peer, "valid_until", None)
+
+    def revalidate(self, now: datetime) -> None:
+        """Whether the peer's credential still counts at `now`, with a time zone.
+
+        Raises:
+            AuthenticationFailed: not any more: the application ends the connection.
+            ValueError: `now` has no time zone.
+        """
+        if now.tzinfo is None:
+            raise ValueError("revalidate() wants a time with its time zone")
+        until = self.valid_until
+        if until is not None and now > until:
+            raise AuthenticationFailed(
+                "the peer's credential has expired in the meantime",
+                expected=f"one that is valid at {now.isoformat()}",
+                received=f"one that was until {until.isoformat()}",
+                hint="make a new handshake with a new credential",
+                alert=AlertCode.BAD_CERTIFICATE,
+            )
 
     def prove(self, peer: VerifiedPeer) -> None:
         """A channel's: the peer has now proved who it is."""

@@ -15,7 +15,7 @@ import anyio
 import anyio.from_thread
 
 from nautilus_core import Anonymous, PeerIdentified
-from nautilus_core.identity.credentials import PublicKey
+from nautilus_core.identity.keys import PublicKey
 
 _LOOK_UP: Final = 100  # milliseconds
 _WORDS_A_LINE: Final = 8

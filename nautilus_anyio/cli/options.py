@@ -15,8 +15,19 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from nautilus_core import ANONYMOUS, Anonymous, Identity, Profile, TrustPolicy, profiles, trust
+from nautilus_core import (
+    ANONYMOUS,
+    INITIATOR,
+    RESPONDER,
+    Anonymous,
+    Identity,
+    Profile,
+    TrustPolicy,
+    profiles,
+    trust,
+)
 
+from ..psk_file import load_psks
 from ..stores import KnownPeersFile, load_identity, save_identity
 from .output import Output, add_output
 from .usage import Parser
@@ -130,9 +141,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         metavar="POLICY",
-        default="known-peers",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
-        "remember, as SSH does), ask (each time), anyone (default: known-peers)",
+        "remember, as SSH does), ask (each time), anyone, psk[:IDENTITY] (whoever has the pre-shared key, or one of these, with "
+        "commas in between) (default: psk with --psk-file, else known-peers)",
+    )
+    parser.add_argument(
+        "--psk-file", type=Path, metavar="FILE", help="pre-shared keys, for this user's eyes alone; see docs/binding.md"
     )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
@@ -173,12 +187,17 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
     """
     options.own = _identity(options)
     suites = {"suites": options.suite} if options.suite else {}
-    return profiles.nautilus(
+    psks = {} if options.psk_file is None else load_psks(options.psk_file).arguments
+    profile = profiles.nautilus(
         identity=options.own,
         trust=_trust(options, name),
         protocols=options.protocol or protocols,
         **suites,
+        **psks,
     )
+    if profile.check is not None:  # at once, and not at the first connection
+        profile.check(RESPONDER if name is None else INITIATOR)
+    return profile
 
 
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
@@ -247,7 +266,7 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
+_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone or psk[:IDENTITY]"
 
 
 class _ToldKnownPeers(KnownPeersFile):
@@ -264,7 +283,7 @@ class _ToldKnownPeers(KnownPeersFile):
 
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
-    policy: str = options.trust
+    policy: str = options.trust or ("known-peers" if options.psk_file is None else "psk")
     kind, colon, argument = policy.partition(":")
     if colon and not argument and kind in ("pinned", "known-peers"):
         what = "key: say pinned:KEY" if kind == "pinned" else "file: say known-peers:FILE, or known-peers for your own"
@@ -276,6 +295,10 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
         path = Path(argument) if argument else configuration() / "known_peers"
         return trust.known_peers(_ToldKnownPeers(path, options.output), name=name)
+    if kind == "psk" and bool(argument) == bool(colon):
+        if options.psk_file is None:
+            raise ValueError("--trust psk goes with --psk-file FILE, which has the keys")
+        return trust.psk(*filter(None, argument.split(",")))
     if policy == "anyone":
         return trust.anyone(anonymous=options.allow_anonymous)
     if policy == "ask":

@@ -93,11 +93,14 @@ class Output:
         peer = session.peer
         key = getattr(peer, "public_key", None)
         words = f" ({key.words})" if key is not None else ""
+        with_psk = {} if session.psk is None else {"psk": session.psk}
+        known_by = "" if session.psk is None else f", pre-shared key {session.psk!r}"
         self.note(
-            f"connected to {peer.peer_id}{words}, {session.suite}",
+            f"connected to {peer.peer_id}{words}{known_by}, {session.suite}",
             peer=peer.peer_id,
             suite=session.suite,
             protocol=session.protocol,
+            **with_psk,
         )
 
     def progress(self) -> Progress:

@@ -33,7 +33,7 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.frames import FRAME_NAMES, HEADER_LENGTH, protocol_of
-from nautilus_core.identity.credentials import Peer
+from nautilus_core.identity.peers import Peer
 from nautilus_core.step import Reading
 
 from ..connect import handshake

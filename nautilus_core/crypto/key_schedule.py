@@ -53,6 +53,18 @@ class _Constants:
 _constants: Final = cache(_Constants)
 
 
+def binder(function: HashFunction, early_secret: bytes, transcript_hash: bytes) -> bytes:
+    """The binder of an imported pre-shared key (RFC 8446 section 4.2.11.2, RFC 9258 section 5.2); as long as the hash.
+
+    Args:
+        function: the hash that the key is for.
+        early_secret: extracted from the key.
+        transcript_hash: through the offer of keys, in that hash.
+    """
+    binder_key = function.derive_secret(early_secret, b"imp binder", function.empty)
+    return function.hmac(function.hmac(binder_key, _constants(function).finished), transcript_hash)
+
+
 class KeySchedule:
     """One handshake's secrets, in the order in which they come: handshake traffic, Finished, session.
 
@@ -61,19 +73,26 @@ class KeySchedule:
         shared_secret: of the key agreement; of any length.
         transcript_hash: through the last unsealed message.
         key_log: where traffic secrets are logged when their keys are made; None, as a rule, for nowhere.
+        early_secret: extracted from a pre-shared key; empty where there is none.
     """
 
     __slots__ = ("_constants", "_hmac", "_initiator", "_key_log", "_responder", "_secret", "_suite")
 
     def __init__(
-        self, suite: CipherSuite, shared_secret: bytes, transcript_hash: bytes, key_log: KeyLog | None = None
+        self,
+        suite: CipherSuite,
+        shared_secret: bytes,
+        transcript_hash: bytes,
+        key_log: KeyLog | None = None,
+        early_secret: bytes = b"",
     ) -> None:
         constants = self._constants = _constants(suite.hash)
         hmac = self._hmac = suite.hash.hmac
         context = transcript_hash + b"\x01"
         self._suite = suite
         self._key_log = key_log
-        secret = self._secret = hmac(constants.derived_early_secret, shared_secret)
+        salt = hmac(early_secret, constants.derived) if early_secret else constants.derived_early_secret
+        secret = self._secret = hmac(salt, shared_secret)
         self._initiator, self._responder = suite.hash.hmac_pair(
             secret, constants.initiator_handshake + context, constants.responder_handshake + context
         )

@@ -1,65 +1,25 @@
 """Policies that decide whom to trust, once a proof has verified. They read no files and ask nobody but the application.
 
-`pinned`, `known_peers`, `anyone` and `ask` make one; subclass `TrustPolicy` for one of your own.
+`pinned`, `known_peers`, `anyone` and `ask` make one.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
-from ..events import PeerIdentified, Question
-from .credentials import (
-    ANONYMOUS_TYPE,
-    NOISE_STATIC_TYPES,
-    RAW_PUBLIC_KEY,
-    ClaimedPeer,
-    Peer,
-    PublicKey,
-    VerifiedPeer,
-    check_peer_id,
-)
+from ..events import PeerIdentified
+from .combined import AllOf, AnyOf, DecidedBy, DecideFunction
+from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
+from .peers import ClaimedPeer, Peer, VerifiedPeer
+from .policy import Deciding, TrustPolicy
+from .psks import HasPsk
 
 if TYPE_CHECKING:
     from ..context import Context
-
-Deciding = Generator[Question[Any], Any, None]
-
-
-class TrustPolicy(ABC):
-    """Whom to trust.
-
-    Attributes:
-        schemes: signature schemes that can satisfy the policy: only these are offered to the peer.
-        credential_types: likewise the types of credential; `anonymous` among them admits an anonymous peer.
-        static_keys: likewise the types of Noise static keys, which are proved by a Diffie-Hellman and not by a signature.
-    """
-
-    schemes: tuple[str, ...] = tuple(SCHEMES)
-    credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
-    static_keys: tuple[str, ...] = tuple(NOISE_STATIC_TYPES)
-
-    @abstractmethod
-    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding | None:
-        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask.
-
-        A `ClaimedPeer` comes from those Noise patterns alone in which a peer proves its key after the handshake.
-        """
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether it admits a peer that does not say who it is."""
-        return ANONYMOUS_TYPE in self.credential_types
-
-    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
-        """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
-        return None
-
-    def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
-        """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
 
 
 class _Pinned(TrustPolicy):
@@ -191,6 +151,7 @@ class _Ask(TrustPolicy):
 
 def _ask(peer: Peer | ClaimedPeer, name: str | None, context: Context) -> Deciding:
     yield from context.ask(PeerIdentified(peer=peer, name=name))
+    return None
 
 
 def pinned(*peers: PublicKey | str) -> TrustPolicy:
@@ -223,3 +184,34 @@ def anyone(*, anonymous: bool = False) -> TrustPolicy:
 def ask(*, anonymous: bool = False) -> TrustPolicy:
     """Ask the application about every peer: a `PeerIdentified` event, to be accepted or rejected."""
     return _Ask(anonymous)
+
+
+def psk(*identities: str) -> TrustPolicy:
+    """Trust whoever has the handshake's pre-shared key, be it anonymous or with any key of its own; see `psks=` of a profile.
+
+    Args:
+        identities: of the pre-shared keys that will do; none for each that the profile has.
+    """
+    return HasPsk(identities)
+
+
+def all_of(*policies: TrustPolicy) -> TrustPolicy:
+    """Trust whom every one of `policies` trusts; they are asked in order. `ValueError` where no credential satisfies all."""
+    return AllOf(policies)
+
+
+def any_of(*policies: TrustPolicy) -> TrustPolicy:
+    """Trust whom one of `policies` trusts: the first, in order, of those that judge such a credential."""
+    return AnyOf(policies)
+
+
+def decided_by(decide: DecideFunction, policy: TrustPolicy | None = None) -> TrustPolicy:
+    """Trust whom `policy` trusts, `anyone()` by default, and a function of your own as well.
+
+    Args:
+        decide: is called with the verified peer and the handshake's `Context`. It returns None for a yes, or raises
+            `AuthenticationFailed`, which says why not. As a generator it asks first, so that the answer may come later:
+            `yield from context.ask(question)`.
+        policy: what is verified before.
+    """
+    return DecidedBy(decide, anyone() if policy is None else policy)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..crypto.entropy import Entropy
-from ..identity.credentials import PublicKey
-from ..identity.trust import TrustPolicy
+from ..identity.keys import PublicKey
+from ..identity.policy import TrustPolicy
 from ..role import INITIATOR, Role
 from .functions import KeyPair, RemoteKey
 from .handshake_state import HandshakeState, check_keys

@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from ..datagrams import DatagramChannel
 from ..errors import AuthenticationFailed, LocalProtocolError
 from ..events import Question
-from ..identity.credentials import (
-    ANONYMOUS,
-    Anonymous,
-    ClaimedPeer,
-    Peer,
-    PublicKey,
-    VerifiedPeer,
-    verify_key_agreement,
-)
+from ..identity.identities import ANONYMOUS, Anonymous
+from ..identity.keys import PublicKey
+from ..identity.peers import ClaimedPeer, Peer, VerifiedPeer, verify_key_agreement
+from ..identity.policy import settle
 from ..role import Stage
 from ..session import Session
 from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing, raw_bytes
@@ -114,7 +109,7 @@ class NoiseExchange:
         judgement = settings.judgements[context.role]
         if data is None or judgement is None or judgement.anonymous:
             self.peer = ANONYMOUS
-            return None if settings.trust is None else settings.trust.authorize(ANONYMOUS, context)
+            return None if settings.trust is None else settle(settings.trust.authorize(ANONYMOUS, context), self._admit)
         kind, policy, key = settings.credential_type, settings.trust, settings.pinned
         if key is not None and key.data != data:
             raise AuthenticationFailed(
@@ -126,7 +121,10 @@ class NoiseExchange:
         if key is None:
             key = (None if policy is None else policy.known_key(kind, data)) or PublicKey(kind, data)
         self.peer = verify_key_agreement(kind, key, source) if source else ClaimedPeer(kind, key)
-        return None if policy is None else policy.authorize(self.peer, context)
+        return None if policy is None else settle(policy.authorize(self.peer, context), self._admit)
+
+    def _admit(self, peer: VerifiedPeer) -> None:
+        self.peer = peer
 
     def admit(self, context: Context) -> None:
         """In the commit of the message in which the peer was accepted."""

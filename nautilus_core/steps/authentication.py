@@ -6,17 +6,21 @@ first, then the transcript hash, then a hash over the credential itself.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from msgspec import Meta
 
 from ..crypto.hashing import HashFunction
 from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProtocolError
-from ..identity.credentials import ANONYMOUS, ANONYMOUS_TYPE, Identity, Peer, verify_possession
-from ..identity.trust import TrustPolicy
+from ..events import Question, SignatureNeeded
+from ..identity.credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Presented, Resolving
+from ..identity.identities import ANONYMOUS, Identity
+from ..identity.peers import Peer, VerifiedPeer, verify_possession
+from ..identity.policy import TrustPolicy, settle
 from ..role import INITIATOR, Role, Stage
-from ..step import Message, MessageStep, Reading
+from ..step import Message, MessageStep, Reading, Writing
 from .cipher_suite import SuiteNegotiation
 from .fields import Credential, Offer, Signature
 
@@ -89,14 +93,30 @@ class Authentication(MessageStep[Proof]):
         self._negotiation = negotiation
         self._peer: Peer | None = None
 
-    def write(self, context: Context) -> Proof:
-        """Sign with this side's identity, or say that it is anonymous."""
+    def write(self, context: Context) -> Writing[Proof]:
+        """Sign with this side's identity, or say that it is anonymous; ask where the key lives elsewhere."""
         identity = self._negotiation.identity
         if not isinstance(identity, Identity):
             return self.message(ANONYMOUS_TYPE, b"", "", b"")
         kind, scheme, credential = identity.credential_type, identity.scheme, identity.credential
         content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
+        if identity.signs_elsewhere:
+            return self._write_later(context, identity, content)
         return self.message(kind, credential, scheme, context.entropy.sign(identity, content))
+
+    def _write_later(
+        self, context: Context, identity: Identity, content: bytes
+    ) -> Generator[Question[Any], Any, Proof]:
+        """The same with the application's signature. A wrong one stays here: the peer would take this side for an impostor."""
+        public, scheme = identity.public, identity.scheme
+        signature = yield from context.ask(SignatureNeeded(public_key=public, scheme=scheme, content=content))
+        if not isinstance(signature, bytes) or not public.verify(signature, content):
+            got = f"{len(signature)} bytes" if isinstance(signature, bytes) else type(signature).__name__
+            raise LocalProtocolError(
+                f"{self.name}: the signer's answer is no signature of this handshake; expected a signature by {scheme} with "
+                f"{public.peer_id}; got {got} (hint: the signer has another key, hashes the content itself, or encodes otherwise)"
+            )
+        return self.message(identity.credential_type, identity.credential, scheme, signature)
 
     def read(self, context: Context, message: Proof) -> Reading:
         """Verify the proof, then let the trust policy decide."""
@@ -107,19 +127,53 @@ class Authentication(MessageStep[Proof]):
             if message.credential or message.scheme or message.signature:
                 raise InvalidMessage("an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER)
             self._peer = ANONYMOUS
-        else:
-            if message.scheme not in trust.schemes:
-                raise InvalidMessage(
-                    "a signature scheme that was not offered",
-                    expected=", ".join(trust.schemes),
-                    received=repr(message.scheme),
-                    alert=AlertCode.ILLEGAL_PARAMETER,
-                )
-            kind, scheme, credential = message.credential_type, message.scheme, message.credential
-            content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
-            known = trust.known_key(scheme, credential)
-            self._peer = verify_possession(kind, credential, scheme, message.signature, content, known)
-        return trust.authorize(self._peer, context)
+            return settle(trust.authorize(ANONYMOUS, context), self._admit)
+        known = trust.known_key(message.scheme, message.credential)
+        if known is not None and message.credential_type == RAW_PUBLIC_KEY:
+            return self._verify(context, message, Presented((known,)))
+        presented = self._read_credential(message, trust)
+        if isinstance(presented, Presented):
+            return self._verify(context, message, presented)
+        return self._resolve(context, message, presented)
+
+    def _read_credential(self, message: Proof, trust: TrustPolicy) -> Presented | Resolving:
+        """What the credential stands for."""
+        kind = trust.kinds[message.credential_type]
+        schemes = [scheme for scheme in trust.schemes if scheme in kind.schemes]
+        if message.scheme not in schemes:
+            raise InvalidMessage(
+                "a signature scheme that was not offered",
+                expected=", ".join(schemes),
+                received=repr(message.scheme),
+                alert=AlertCode.ILLEGAL_PARAMETER,
+            )
+        size = len(message.credential)
+        if size > kind.max_length:
+            raise _not_usable(f"{size} bytes; at most {kind.max_length} are accepted of a {kind.name}")
+        try:
+            return kind.read(message.credential, message.scheme)
+        except ValueError as error:
+            raise _not_usable(str(error)) from error
+
+    def _resolve(self, context: Context, message: Proof, resolving: Resolving) -> Generator[Question[Any], Any, None]:
+        """The same, of a credential that the application looks up first."""
+        try:
+            presented = yield from resolving
+        except ValueError as error:
+            raise _not_usable(str(error)) from error
+        deciding = self._verify(context, message, presented)
+        if deciding is not None:
+            yield from deciding
+
+    def _verify(self, context: Context, message: Proof, presented: Presented) -> Reading:
+        """Whether the peer owns what it presents, and is welcome."""
+        kind, scheme, credential = message.credential_type, message.scheme, message.credential
+        content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
+        self._peer = peer = verify_possession(kind, presented, message.signature, content)
+        return settle(self._negotiation.trust.authorize(peer, context), self._admit)
+
+    def _admit(self, peer: VerifiedPeer) -> None:
+        self._peer = peer
 
     def commit(self, context: Context) -> None:
         """The peer is known now."""
@@ -145,3 +199,7 @@ def _hash(context: Context) -> HashFunction:
     if context.suite is None:
         raise LocalProtocolError("authentication before a cipher suite is selected")
     return context.suite.hash
+
+
+def _not_usable(why: str) -> AuthenticationFailed:
+    return AuthenticationFailed("the credential is not usable", received=why, alert=AlertCode.BAD_CERTIFICATE)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..crypto.suites import SUITES, CipherSuite
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
-from ..identity.credentials import Anonymous, Identity
-from ..identity.trust import TrustPolicy
+from ..identity.identities import ANONYMOUS, Anonymous, Identity
+from ..identity.policy import TrustPolicy
+from ..identity.targets import AnyIdentity, Identities
 from ..role import INITIATOR, RESPONDER, Role, Stage
 from ..step import Message, MessageStep
 from .fields import GREASE_BYTES, Offer, Offers, check_lengths, grease, listed
+from .hello import TARGET
 from .key_agreement import KeyAgreement, KeyShareRetry, ResponderKeyShare
 from .noise_suite import NOISE_MESSAGES, REPLACED, NoiseSuite
 
@@ -41,14 +43,14 @@ class SuiteOptions:
     """What a side can use, how it proves who it is, and whom it wants: the same in all handshakes of a profile.
 
     Attributes:
-        identity: how this side proves who it is.
+        identity: how this side proves who it is; several where the initiator's target decides.
         trust: whom it wants to see; says which schemes and credential types can satisfy it.
         usable: for each role the names of the suites that it can use and that can meet `trust`, in order of preference.
         suites: every suite by name.
         noise: those of them that are Noise protocols.
     """
 
-    identity: Identity | Anonymous
+    identity: AnyIdentity
     trust: TrustPolicy
     usable: Mapping[Role, tuple[str, ...]]
     suites: Mapping[str, CipherSuite]
@@ -58,17 +60,23 @@ class SuiteOptions:
     def of(
         cls,
         names: Sequence[str],
-        identity: Identity | Anonymous,
+        identity: AnyIdentity,
         trust: TrustPolicy,
         noise: Mapping[str, NoiseSuite],
+        hashes: Sequence[str] | None = None,
     ) -> SuiteOptions:
-        """The options of a side that wants the suites `names`, of which those in `noise` are Noise protocols."""
+        """The options of a side that wants the suites `names`, of which those in `noise` are Noise protocols.
+
+        It offers those alone that have one of `hashes`, where that is not None.
+        """
         signed = bool(trust.schemes) or trust.anonymous
         usable = {
             role: tuple([name for name in names if (noise[name].usable(role) if name in noise else signed)])
             for role in Role
         }
         suites = {name: noise[name].suite if name in noise else SUITES[name] for name in names}
+        if hashes is not None:
+            usable[INITIATOR] = tuple([name for name in usable[INITIATOR] if suites[name].hash.name in hashes])
         return cls(identity, trust, usable, suites, noise)
 
     def check_role(self, role: Role) -> None:
@@ -78,19 +86,41 @@ class SuiteOptions:
             raise ValueError(
                 f"none of the suites can be used as {role.value}: {why or 'the trust policy trusts no signatures'}"
             )
+        if role is INITIATOR and isinstance(self.identity, Identities) and self.identity.default is None:
+            raise ValueError("as initiator this side needs an identity: these have no default")
 
 
 class SuiteNegotiation:
-    """What the steps of one handshake share: the options, the initiator's offer, the choice."""
+    """What the steps of one handshake share: the options, the initiator's offer, the choice.
 
-    __slots__ = ("identity", "offered", "options", "selected", "trust")
+    Attributes:
+        identity: of this side in this handshake.
+        hash: the only hash whose suites the responder may select, as a pre-shared key says; None for any.
+    """
+
+    __slots__ = ("hash", "identity", "offered", "options", "selected", "trust")
 
     def __init__(self, options: SuiteOptions) -> None:
         self.options = options
-        self.identity = options.identity
+        identity = options.identity
+        self.identity = (identity.default or ANONYMOUS) if isinstance(identity, Identities) else identity
         self.trust = options.trust
         self.offered: SuiteOffer | None = None
         self.selected: CipherSuite | None = None
+        self.hash: str | None = None
+
+    def choose_identity(self, context: Context) -> None:
+        """On the responder: who it is for this initiator; `NegotiationFailed` where nobody is."""
+        if isinstance(self.options.identity, Identities):
+            self.identity = self.options.identity.named(context.extensions.get(TARGET))
+
+    def common(self) -> list[str]:
+        """On the responder: the suites that both ends can use, in its own order."""
+        offered, suites = self.offered, self.options.suites
+        if offered is None:
+            raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
+        names = [name for name in self.options.usable[RESPONDER] if name in offered.suites]
+        return names if self.hash is None else [name for name in names if suites[name].hash.name == self.hash]
 
     def select(self, name: str, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
         """Fix the suite; `NegotiationFailed` unless the peer can verify this side's identity, by what it says it can.
@@ -170,6 +200,7 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
         offered = negotiation.offered
         if offered is None:
             raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
+        negotiation.choose_identity(context)
         selected = self._choose(negotiation, offered)
         negotiation.select(selected, offered.schemes, offered.credential_types)
         unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
@@ -178,20 +209,16 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
 
     def _choose(self, negotiation: SuiteNegotiation, offered: SuiteOffer) -> str:
         """The first of our suites in common; where our identity does not do, the first that is a Noise protocol."""
-        options, offers = negotiation.options, offered.suites
-        usable = options.usable[RESPONDER]
-        for selected in usable:
-            if selected in offers:
-                break
-        else:
+        noise, common = negotiation.options.noise, negotiation.common()
+        if not common:
             raise NegotiationFailed(
                 "no cipher suite in common",
-                expected=f"one of {listed(usable)}",
-                received=listed(offers),
+                expected=f"one of {listed(negotiation.options.usable[RESPONDER])}",
+                received=listed(offered.suites),
             )
-        if not options.noise or negotiation.fits(offered.schemes, offered.credential_types):
-            return selected
-        return next((name for name in usable if name in offers and name in options.noise), selected)
+        if not noise or negotiation.fits(offered.schemes, offered.credential_types):
+            return common[0]
+        return next((name for name in common if name in noise), common[0])
 
     def read(self, context: Context, message: SuiteSelection) -> None:
         """Check that the suite was offered, and that the responder can verify us."""

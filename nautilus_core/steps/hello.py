@@ -64,6 +64,7 @@ class HelloOptions:
         protocols: application protocol ids, in order of preference.
         extensions: what this side says, by extension; the responder answers those alone that the initiator offered.
         target: whom the initiator wants, or None.
+        needed: steps after `hello-response` that an initiator's list must have, because it has spoken of them by then.
 
     Attributes:
         said: the extensions, as they travel.
@@ -74,6 +75,7 @@ class HelloOptions:
     protocols: tuple[str, ...]
     extensions: Mapping[str, bytes]
     target: str | None
+    needed: tuple[str, ...] = ()
     said: tuple[tuple[str, bytes], ...] = field(init=False)
     wanted: tuple[tuple[str, bytes], ...] = field(init=False)
     answers: Mapping[str, bytes] = field(init=False)
@@ -139,6 +141,14 @@ class NodeHello(MessageStep[Hello]):
         names = [name for name, _ in message.extensions]
         check_distinct(names, "extensions")
         check_lengths([*message.protocols, *names])
+        for needed in self._exchange.options.needed:
+            if needed not in [step.name for step in message.steps]:  # waiting for what it says of it would be for ever
+                raise _mismatch(
+                    f"the peer has no step {needed!r}, which is required here",
+                    expected=repr(needed),
+                    received=listed([step.name for step in message.steps], 32),
+                    hint=_SAME_PROFILE,
+                )
         self._exchange.hello = message
 
     def commit(self, context: Context) -> None:

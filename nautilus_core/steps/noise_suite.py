@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, Aead, CipherSuite, make_suite
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError
-from ..identity.credentials import ANONYMOUS
-from ..identity.trust import TrustPolicy
+from ..identity.identities import ANONYMOUS
+from ..identity.policy import TrustPolicy
 from ..noise.functions import KeyPair, OwnKey, PeersKey, RemoteKey
 from ..noise.names import NoiseProtocol
 from ..noise.settings import NoiseSettings

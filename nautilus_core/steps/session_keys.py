@@ -108,6 +108,7 @@ class SessionKeyDerivation(MessageStep[Finished]):
             datagram_maker=partial(_make_datagrams, secrets, role) if self._datagrams else None,
             handshake_hash=handshake_hash,
             extensions=context.extensions,
+            psk=context.psk,
         )
         context.finish(session, first_records=first_records)
 

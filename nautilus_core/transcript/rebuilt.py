@@ -11,7 +11,7 @@ from typing import Final
 
 from ..context import Context
 from ..errors import LocalProtocolError
-from ..identity.credentials import ANONYMOUS
+from ..identity.identities import ANONYMOUS
 from ..identity.trust import anyone
 from ..noise.names import NoiseProtocol
 from ..profiles import Profile, nautilus, noise

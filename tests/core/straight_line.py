@@ -234,6 +234,7 @@ class _Computation:
         self.keys: dict[str, Key] = {}
         self.proofs: list[Values] = []
         self.frames: list[Values] = []
+        self.early_secrets: list[bytes] = []
         self.transcript = b""
         self.function: Hash | None = None
         self.aead = ""
@@ -276,6 +277,8 @@ class _Computation:
             self._check_proof(sender, message, before)
         elif name.endswith("-finished"):
             self._check_finished(sender, message, before)
+        elif name == "psk-binders":
+            self._check_binders(message, before)
         self.messages[name] = message
         plaintext = bytes([HANDSHAKE]) + struct.pack(">I", len(body))[1:] + body
         self.transcript = before + plaintext
@@ -337,13 +340,53 @@ class _Computation:
         function, secrets = self._hash(), self.secrets
         zeros = bytes(function.size)
         secrets["shared_secret"] = self._shared_secret()
-        secrets["early_secret"] = function.mac(zeros, zeros)
+        secrets["early_secret"] = self._early_secret(zeros)
         secrets["early_derived"] = function.derive(secrets["early_secret"], "derived", b"")
         secrets["handshake_secret"] = function.mac(secrets["early_derived"], secrets["shared_secret"])
         for side in ("i", "r"):
             secret = function.derive(secrets["handshake_secret"], f"{side} hs traffic", self.transcript)
             self._keep(f"{side}_hs", secret)
             secrets[f"{side}_finished_key"] = function.expand_label(secret, "finished", b"", function.size)
+
+    def _early_secret(self, zeros: bytes) -> bytes:
+        if "psk" not in self.messages:
+            return self._hash().mac(zeros, zeros)
+        index: int = self.messages["psk"][1]
+        require(self.messages["psk-offer"][1][index][1].lower() == self._hash().name, "the psk is for the suite's hash")
+        early = self.early_secrets[index]
+        require(
+            [draw["bytes"] for draw in self._draws("responder", "extraction")] == [early.hex()], "both early secrets"
+        )
+        return early
+
+    def _check_binders(self, message: Sequence[Any], before: bytes) -> None:
+        """The psks that are offered, each imported, and a binder over the messages so far under each (RFC 9258, RFC 8446)."""
+        psks, sha256 = self.vector["initiator"]["psks"], Hash("SHA256")
+        require(
+            self.messages["psk-offer"][1] == [[psk["identity"], psk["hash"]] for psk in psks], "the psks are offered"
+        )
+        require(len(message[1]) == len(psks), "a binder for each psk")
+        for number, (psk, binder) in enumerate(zip(psks, message[1], strict=True)):
+            function = Hash(psk["hash"])
+            identity, initiator, responder = (psk[name].encode() for name in ("identity", "initiator", "responder"))
+            context = struct.pack(">H", len(initiator)) + initiator + struct.pack(">H", len(responder)) + responder
+            imported_identity = (
+                struct.pack(">H", len(identity))
+                + identity
+                + struct.pack(">H", len(context))
+                + context
+                + bytes([0, 10])
+                + b"nautilus/1"
+                + {"SHA256": b"\x00\x01", "SHA384": b"\x00\x02"}[psk["hash"]]
+            )
+            extracted = sha256.mac(bytes(32), bytes.fromhex(psk["key"]))
+            imported = sha256.expand_label(extracted, "derived psk", sha256.hash(imported_identity), function.size)
+            early = function.mac(bytes(function.size), imported)
+            finished = function.expand_label(function.derive(early, "imp binder", b""), "finished", b"", function.size)
+            require(binder == function.mac(finished, function.hash(before)), f"the binder of psk {number}")
+            self.early_secrets.append(early)
+            for what, value in (("imported", imported), ("early", early), ("binder", binder)):
+                self.secrets[f"psk_{number}_{what}"] = value
 
     def _session_keys(self) -> None:
         function, secrets = self._hash(), self.secrets

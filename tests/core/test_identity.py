@@ -26,12 +26,14 @@ from nautilus_core import (
     Handshake,
     Identity,
     LocalProtocolError,
+    Presented,
     PublicKey,
     Session,
     VerifiedPeer,
 )
 from nautilus_core.crypto.signatures import SCHEMES
-from nautilus_core.identity.credentials import check_peer_id, verify_possession
+from nautilus_core.identity.keys import check_peer_id
+from nautilus_core.identity.peers import verify_possession
 from nautilus_core.identity.words import words
 
 from .helpers import ALICE, BOB, both, channels, note, run, succeed
@@ -362,8 +364,9 @@ def test_a_verified_peer_does_not_change() -> None:
 
 def test_verification_makes_one_and_compares_by_key() -> None:
     signature = ALICE.sign(b"content")
-    peer = verify_possession("raw-public-key", ALICE.credential, "ed25519", signature, b"content")
-    again = verify_possession("raw-public-key", ALICE.credential, "ed25519", signature, b"content")
+    presented = Presented((ALICE.public,))
+    peer = verify_possession("raw-public-key", presented, signature, b"content")
+    again = verify_possession("raw-public-key", presented, signature, b"content")
     assert peer == again
     assert hash(peer) == hash(again)
     assert peer != BOB.public

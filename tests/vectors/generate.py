@@ -27,7 +27,8 @@ from nautilus_core import (
     StepSkipped,
 )
 from nautilus_core.crypto.groups import GROUPS
-from nautilus_core.crypto.key_schedule import KeySchedule
+from nautilus_core.crypto.hashing import HASHES
+from nautilus_core.crypto.key_schedule import KeySchedule, binder
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.crypto.traffic_key import TrafficKey
 from nautilus_core.frames import ALERT, CONTROL, DATA, HANDSHAKE, SEALED_ALERT, header
@@ -46,6 +47,7 @@ from .model import (
     Frame,
     IdentityKey,
     Proof,
+    Psk,
     Record,
     SessionOf,
     TrafficUpdate,
@@ -178,6 +180,27 @@ def cases() -> list[Case]:
             calls=DATA_CALLS,
         ),
         Case(
+            name="psk",
+            vector=Vector(
+                description="Pre-shared keys: the initiator has one for suites of either hash, the responder one of them. Both "
+                "are anonymous.",
+                initiator=EndOf(
+                    suites=("X25519_AES256GCM_SHA384", *small),
+                    trust=Trust(policy="anyone", anonymous=True),
+                    psk_name="laptop",
+                    psks=(_psk("SHA384"), _psk("SHA256")),
+                ),
+                responder=EndOf(
+                    suites=("X25519_AES256GCM_SHA384", *small),
+                    trust=Trust(policy="anyone", anonymous=True),
+                    psk_name="office",
+                    psks=(_psk("SHA256"),),
+                ),
+            ),
+            schemes=(None, None),
+            calls=DATA_CALLS,
+        ),
+        Case(
             name="custom-steps",
             vector=Vector(
                 description="Steps of the application's: one raw message each way, one step of three messages, one that "
@@ -268,6 +291,10 @@ def cases() -> list[Case]:
     ]
 
 
+def _psk(function: str) -> Psk:
+    return Psk(identity="office-1", key=bytes(range(32)).hex(), initiator="laptop", responder="office", hash=function)
+
+
 def _pin_each_other(vector: Vector) -> None:
     for end, peer in ((vector.initiator, vector.responder), (vector.responder, vector.initiator)):
         if peer.identity is None:
@@ -325,6 +352,8 @@ class _Maker:
         self.schedule: KeySchedule | None = None
         self.handshake_keys: dict[Role, TrafficKey] = {}
         self.transcript = b""
+        self.early_secrets: list[bytes] = []
+        self.early_secret: bytes = b""
 
     def make(self, calls: Calls) -> None:
         """Frames, secrets, proofs, alert, session, records."""
@@ -387,6 +416,10 @@ class _Maker:
             self._proof(sender, *message[1:])
         elif step.endswith("-finished"):
             self._finished(sender)
+        elif step == "psk-binders":
+            self._binders(message[1])
+        elif step == "psk":
+            self.early_secret = self.early_secrets[message[1]]
         self.transcript += plaintext
         self.vector.frames.append(
             Frame(
@@ -418,7 +451,7 @@ class _Maker:
         own = [[value for kind, value in tape if kind == part][-1] for part in parts.get(group.name, [group.name])]
         shared_secret = group.decapsulate(own[0] if len(own) == 1 else tuple(own), response)
         zeros = bytes(function.digest_size)
-        early = function.hmac(zeros, zeros)
+        early = self.early_secret or function.hmac(zeros, zeros)
         derived = function.derive_secret(early, b"derived", function.empty)
         handshake = function.hmac(derived, shared_secret)
         secrets["shared_secret"] = shared_secret.hex()
@@ -430,8 +463,20 @@ class _Maker:
             self._traffic(f"{side}_hs", secret)
             finished_key = function.expand_label(secret, b"finished", b"", function.digest_size)
             secrets[f"{side}_finished_key"] = finished_key.hex()
-        self.schedule = KeySchedule(suite, shared_secret, self._digest())
+        self.schedule = KeySchedule(suite, shared_secret, self._digest(), early_secret=self.early_secret)
         self.handshake_keys = {role: self.schedule.handshake_key(role) for role in (INITIATOR, RESPONDER)}
+
+    def _binders(self, binders: Sequence[bytes]) -> None:
+        for number, (psk, sent) in enumerate(zip(self.vector.initiator.psks or (), binders, strict=True)):
+            function = HASHES[psk.hash]
+            imported = model.psk_from(psk).imported
+            early = function.hmac(bytes(function.digest_size), imported)
+            mac = binder(function, early, function.digest(self.transcript))
+            if mac != sent:
+                raise ValueError("the binder does not verify")
+            self.early_secrets.append(early)
+            for what, value in (("imported", imported), ("early", early), ("binder", mac)):
+                self.vector.secrets[f"psk_{number}_{what}"] = value.hex()
 
     def _session_secrets(self) -> None:
         function, secrets = SUITES[self.vector.suite or ""].hash, self.vector.secrets

@@ -30,6 +30,7 @@ from nautilus_core import (
     Identity,
     InvalidMessage,
     MultiMessageStep,
+    PreSharedKey,
     Profile,
     Role,
     Stage,
@@ -57,7 +58,7 @@ _EC_CURVES: Final[dict[str, tuple[ec.EllipticCurve, int]]] = {
 
 
 class Draw(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """One thing that an end drew. `kind` is random, encapsulation, signature, or the algorithm of an ephemeral key."""
+    """One thing that an end drew. `kind` is random, encapsulation, signature, extraction, or an ephemeral key's algorithm."""
 
     kind: str
     bytes: str | None = None
@@ -86,6 +87,16 @@ class Trust(msgspec.Struct, omit_defaults=True, kw_only=True):
     peers: tuple[str, ...] = ()
 
 
+class Psk(msgspec.Struct, kw_only=True):
+    """A pre-shared key."""
+
+    identity: str
+    key: str
+    initiator: str
+    responder: str
+    hash: str
+
+
 class EndOf(msgspec.Struct, kw_only=True):
     """How one end is set up, and what it drew, in order."""
 
@@ -96,6 +107,8 @@ class EndOf(msgspec.Struct, kw_only=True):
     trust: Trust = msgspec.field(default_factory=lambda: Trust(policy="anyone"))
     identity: IdentityKey | None = None
     draws: list[Draw] = []
+    psk_name: str | msgspec.UnsetType = msgspec.UNSET
+    psks: tuple[Psk, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CustomStep(msgspec.Struct, kw_only=True):
@@ -309,7 +322,7 @@ def draws_of(tape: Tape) -> list[Draw]:
     """A recorded tape as a vector has it."""
     draws = []
     for kind, value in tape:
-        if kind == "random":
+        if kind in ("random", "extraction"):
             draws.append(Draw(kind=kind, bytes=value.hex()))
         elif kind == "encapsulation":
             draws.append(Draw(kind=kind, shared_secret=value[0].hex(), ciphertext=value[1].hex()))
@@ -391,6 +404,13 @@ def _trust_from(data: Trust) -> TrustPolicy:
     return (trust.ask if data.policy == "ask" else trust.anyone)(anonymous=data.anonymous)
 
 
+def psk_from(psk: Psk) -> PreSharedKey:
+    """A pre-shared key as the package has it."""
+    return PreSharedKey(
+        psk.identity, bytes.fromhex(psk.key), initiator=psk.initiator, responder=psk.responder, hash=psk.hash
+    )
+
+
 def profile_of(vector: Vector, role: Role) -> Profile:
     """One end's profile."""
     end = vector.end(role)
@@ -401,6 +421,8 @@ def profile_of(vector: Vector, role: Role) -> Profile:
         suites=end.suites,
         target=end.target,
         extensions={name: bytes.fromhex(value) for name, value in end.extensions.items()},
+        psk_name=end.psk_name or None,
+        psks=[psk_from(psk) for psk in end.psks or ()],
     )
     for step in vector.custom_steps:
         if side_of(role) in step.on:

@@ -27,11 +27,12 @@ from nautilus_core import (
     PublicKey,
     Question,
     StepCompleted,
+    TrustPolicy,
     VerifiedPeer,
     profiles,
     trust,
 )
-from nautilus_core.identity.credentials import verify_key_agreement
+from nautilus_core.identity.peers import verify_key_agreement
 from nautilus_core.noise import KeyPair, NoiseMessage, NoiseView, handshake_pattern
 from nautilus_core.steps.noise_suite import make_suites
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, byte_by_byte
@@ -395,7 +396,7 @@ def test_a_peer_that_changed_its_key_in_the_meantime_is_refused_when_it_is_heard
         store._peers.clear()
 
 
-class Forgetful(trust.TrustPolicy):
+class Forgetful(TrustPolicy):
     """Welcomes everybody; its store is broken."""
 
     def authorize(self, peer: Any, context: Any) -> None:

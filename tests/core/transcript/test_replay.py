@@ -21,6 +21,7 @@ from nautilus_core import (
     Identity,
     PeerIdentified,
     Profile,
+    TrustPolicy,
     profiles,
     trust,
 )
@@ -350,7 +351,7 @@ def test_nothing_secret_without_secrets() -> None:
         assert b'"secrets"' not in b"".join(file)
 
 
-class _Forgetful(trust.TrustPolicy):
+class _Forgetful(TrustPolicy):
     """Welcomes everybody; its store is broken."""
 
     def authorize(self, peer: Any, context: Any) -> None:

@@ -1,0 +1,123 @@
+"""Policies made of others, and of a function. The policies that judge a credential by themselves are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import AuthenticationFailed
+from .credentials import CredentialKind
+from .keys import PublicKey
+from .peers import ClaimedPeer, Peer, VerifiedPeer
+from .policy import Deciding, Decision, TrustPolicy
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+DecideFunction: TypeAlias = Callable[[Peer | ClaimedPeer, "Context"], Decision]
+
+
+class _Combined(TrustPolicy):
+    def __init__(self, policies: Sequence[TrustPolicy]) -> None:
+        if not policies:
+            raise ValueError("a policy is combined of one other at least")
+        self._policies = tuple(policies)
+        kinds: dict[str, CredentialKind] = {}
+        for policy in policies:
+            kinds.update(policy.kinds)
+        self.kinds: Mapping[str, CredentialKind] = MappingProxyType(kinds)
+
+
+class AllOf(_Combined):
+    """Whom every one of its policies trusts."""
+
+    def __init__(self, policies: Sequence[TrustPolicy]) -> None:
+        super().__init__(policies)
+        self.schemes = _in_all([policy.schemes for policy in policies])
+        self.credential_types = _in_all([policy.credential_types for policy in policies])
+        self.static_keys = _in_all([policy.static_keys for policy in policies])
+        if not self.credential_types:
+            raise ValueError("all_of(): no type of credential can satisfy all of the policies")
+
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        known = peer
+        for policy in self._policies:
+            better = yield from _decided(policy.authorize(known, context))
+            known = known if better is None else better
+        return known if isinstance(known, VerifiedPeer) else None
+
+    def remember(self, peer: Peer, context: Context) -> None:
+        for policy in self._policies:
+            policy.remember(peer, context)
+
+
+class AnyOf(_Combined):
+    """Whom one of its policies trusts; they are asked in order, those that can judge such a credential alone."""
+
+    def __init__(self, policies: Sequence[TrustPolicy]) -> None:
+        super().__init__(policies)
+        self.schemes = _in_one([policy.schemes for policy in policies])
+        self.credential_types = _in_one([policy.credential_types for policy in policies])
+        self.static_keys = _in_one([policy.static_keys for policy in policies])
+
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        refusals: list[AuthenticationFailed] = []
+        for policy in self._policies:
+            if peer.credential_type in (*policy.credential_types, *policy.static_keys):
+                try:
+                    better = yield from _decided(policy.authorize(peer, context))
+                except AuthenticationFailed as refused:
+                    refusals.append(refused)
+                else:
+                    if not isinstance(peer, ClaimedPeer):
+                        context.when_complete(partial(policy.remember, better or peer, context))
+                    return better
+        if len(refusals) == 1:
+            raise refusals[0]
+        raise AuthenticationFailed(
+            "none of the trust policies trusts the peer",
+            expected="; or ".join(refused.expected or refused.message for refused in refusals) or None,
+            received=peer.peer_id,
+            hint=next((refused.hint for refused in refusals if refused.hint is not None), None),
+        )
+
+
+class DecidedBy(TrustPolicy):
+    """What a function decides."""
+
+    def __init__(self, decide: DecideFunction, policy: TrustPolicy) -> None:
+        self._decide = decide
+        self._policy = policy
+        self.schemes = policy.schemes
+        self.credential_types = policy.credential_types
+        self.kinds = policy.kinds
+        self.static_keys = policy.static_keys
+
+    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
+        return self._policy.known_key(scheme, credential)
+
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        better = yield from _decided(self._policy.authorize(peer, context))
+        known = peer if better is None else better
+        said = yield from _decided(self._decide(known, context))
+        return better if said is None else said
+
+    def remember(self, peer: Peer, context: Context) -> None:
+        self._policy.remember(peer, context)
+
+
+def _decided(decision: Decision) -> Deciding:
+    if decision is None or isinstance(decision, VerifiedPeer):
+        return decision
+    return (yield from decision)
+
+
+def _in_all(lists: Sequence[Iterable[str]]) -> tuple[str, ...]:
+    first, *others = map(tuple, lists)
+    return tuple([name for name in first if all(name in other for other in others)])
+
+
+def _in_one(lists: Sequence[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in lists for name in names))

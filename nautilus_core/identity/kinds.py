@@ -1,0 +1,12 @@
+"""Every kind of credential by name: the registry. Each kind has a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from .credentials import CredentialKind, RawPublicKeys
+
+KINDS: Final[Mapping[str, CredentialKind]] = MappingProxyType({kind.name: kind for kind in (RawPublicKeys(),)})
+"""Beside them there is `anonymous`, which is no credential."""

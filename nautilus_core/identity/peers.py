@@ -1,0 +1,146 @@
+"""Peers: verified, claimed, anonymous. `verify_possession` and `verify_key_agreement` alone make a `VerifiedPeer`.
+
+Whether to trust one is decided by a `TrustPolicy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from ..errors import AlertCode, AuthenticationFailed
+from .credentials import Presented
+from .identities import Anonymous
+from .keys import PublicKey
+
+_ONLY_VERIFICATION: Final = object()
+
+
+class VerifiedPeer:
+    """A peer that has proved possession of its key in this handshake. Only verifying functions can make one.
+
+    Attributes:
+        public_key: the key whose possession was proved.
+        credential_type: how it was presented.
+        identifier: what the credential names beside the key, where that was verified (a DID); None elsewhere.
+        names: those that an authority certifies, where a trust policy has verified that; empty elsewhere.
+        evidence: what the peer presented, for trust policies; it says no more than `identifier` and `names` do.
+        valid_until: after which all this does not count any more; None where it does not say.
+    """
+
+    __slots__ = ("credential_type", "evidence", "identifier", "names", "public_key", "valid_until")
+
+    public_key: PublicKey
+    credential_type: str
+    identifier: str | None
+    names: tuple[str, ...]
+    evidence: object
+    valid_until: datetime | None
+
+    def __init__(
+        self,
+        proof: object,
+        credential_type: str,
+        public_key: PublicKey,
+        presented: Presented | None = None,
+        names: tuple[str, ...] = (),
+        valid_until: datetime | None = None,
+    ) -> None:
+        if proof is not _ONLY_VERIFICATION:
+            raise TypeError("only the verification of a proof makes a VerifiedPeer")
+        put = partial(object.__setattr__, self)
+        put("credential_type", credential_type)
+        put("public_key", public_key)
+        put("identifier", None if presented is None else presented.identifier)
+        put("evidence", None if presented is None else presented.evidence)
+        put("names", names)
+        put("valid_until", valid_until if presented is None or valid_until is not None else presented.valid_until)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a VerifiedPeer does not change")
+
+    @property
+    def peer_id(self) -> str:
+        """What the peer is known by: derived from the verified key alone."""
+        return self.public_key.peer_id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VerifiedPeer) and other.public_key == self.public_key
+
+    def __hash__(self) -> int:
+        return hash(self.public_key)
+
+    def __repr__(self) -> str:
+        return f"VerifiedPeer({self.public_key.scheme}, {self.peer_id})"
+
+
+Peer = VerifiedPeer | Anonymous
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedPeer:
+    """Whom a Noise static key belongs to, before it has proved anything.
+
+    The session's keys will be bound to it: nobody else can read what is sent, or have sent what comes. So a trust policy can
+    refuse it; but only what it sends proves that it is there.
+    """
+
+    credential_type: str
+    public_key: PublicKey
+
+    @property
+    def peer_id(self) -> str:
+        """What it would be known by."""
+        return self.public_key.peer_id
+
+
+def certify(peer: VerifiedPeer, names: tuple[str, ...], valid_until: datetime | None) -> VerifiedPeer:
+    """The peer, once a trust policy has verified what an authority says of it.
+
+    Args:
+        peer: who has proved possession of the key that is certified.
+        names: that the authority certifies.
+        valid_until: until when; None where it does not say.
+    """
+    presented = Presented((peer.public_key,), peer.identifier, peer.evidence, peer.valid_until)
+    return VerifiedPeer(_ONLY_VERIFICATION, peer.credential_type, peer.public_key, presented, names, valid_until)
+
+
+def verify_key_agreement(credential_type: str, public_key: PublicKey, source: int) -> VerifiedPeer:
+    """The peer, once a message of it has opened under keys made by a Diffie-Hellman with its static key.
+
+    Args:
+        credential_type: how the key was presented.
+        public_key: the static key.
+        source: the source property of that message (Noise section 7.7): 1 by `ss`, 2 by `es` or `se`.
+
+    Raises:
+        AuthenticationFailed: for 0: the message could be anybody's.
+    """
+    if source < 1:
+        raise AuthenticationFailed(
+            "the peer did not prove that it owns its static key",
+            expected="a message under a key that is made with it",
+            received="a message that anybody could have sent",
+        )
+    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
+
+
+def verify_possession(credential_type: str, presented: Presented, signature: bytes, signed: bytes) -> VerifiedPeer:
+    """The peer, whose signature over `signed` verifies under one of the keys of what it has presented.
+
+    Raises:
+        AuthenticationFailed: it does not.
+    """
+    for key in presented.keys:
+        if key.verify(signature, signed):
+            return VerifiedPeer(_ONLY_VERIFICATION, credential_type, key, presented)
+    known = " or ".join(key.peer_id for key in presented.keys) or "a key that it has"
+    raise AuthenticationFailed(
+        "the peer did not prove that it owns its key",
+        expected=f"a signature over this handshake by {known}",
+        received="a signature that does not verify",
+        alert=AlertCode.DECRYPT_ERROR,
+    )

@@ -1,0 +1,73 @@
+"""What a trust policy is. The policies are made by the functions of `trust`; subclass `TrustPolicy` for one of your own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..crypto.signatures import SCHEMES
+from ..events import Question
+from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
+from .keys import NOISE_STATIC_TYPES, PublicKey
+from .kinds import KINDS
+from .peers import ClaimedPeer, Peer, VerifiedPeer
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+Deciding: TypeAlias = Generator[Question[Any], Any, VerifiedPeer | None]
+Decision: TypeAlias = VerifiedPeer | Deciding | None
+"""That a peer is welcome: as it is, with more that was verified of it, or once the application has answered."""
+
+
+class TrustPolicy(ABC):
+    """Whom to trust.
+
+    Attributes:
+        schemes: signature schemes that can satisfy the policy: only these are offered to the peer.
+        credential_types: likewise the types of credential; `anonymous` among them admits an anonymous peer.
+        kinds: how each of these types is read.
+        static_keys: likewise the types of Noise static keys, which are proved by a Diffie-Hellman and not by a signature.
+    """
+
+    schemes: tuple[str, ...] = tuple(SCHEMES)
+    credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
+    kinds: Mapping[str, CredentialKind] = KINDS
+    static_keys: tuple[str, ...] = tuple(NOISE_STATIC_TYPES)
+
+    @abstractmethod
+    def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Decision:
+        """Return when `peer` is welcome, raise `AuthenticationFailed` when not; as a generator it may ask.
+
+        A policy that verifies more of the peer than its key returns a `VerifiedPeer` that says so. A `ClaimedPeer` comes from
+        those Noise patterns alone in which a peer proves its key after the handshake.
+        """
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it admits a peer that does not say who it is."""
+        return ANONYMOUS_TYPE in self.credential_types
+
+    def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
+        """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
+        return None
+
+    def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
+        """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
+
+
+def settle(decision: Decision, verified: Callable[[VerifiedPeer], None]) -> Generator[Question[Any], Any, None] | None:
+    """A decision as a step's `read` returns it; `verified` is told of a peer of which more was verified."""
+    if decision is None:
+        return None
+    if isinstance(decision, VerifiedPeer):
+        verified(decision)
+        return None
+    return _settling(decision, verified)
+
+
+def _settling(deciding: Deciding, verified: Callable[[VerifiedPeer], None]) -> Generator[Question[Any], Any, None]:
+    peer = yield from deciding
+    if peer is not None:
+        verified(peer)
