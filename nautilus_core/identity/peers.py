@@ -138,9 +138,10 @@ def verify_possession(credential_type: str, presented: Presented, signature: byt
         if key.verify(signature, signed):
             return VerifiedPeer(_ONLY_VERIFICATION, credential_type, key, presented)
     known = " or ".join(key.peer_id for key in presented.keys) or "a key that it has"
+    scheme = presented.keys[0].scheme if presented.keys else "good"
     raise AuthenticationFailed(
         "the peer did not prove that it owns its key",
-        expected=f"a signature over this handshake by {known}",
+        expected=f"a {scheme} signature over this handshake by {known}",
         received="a signature that does not verify",
         alert=AlertCode.DECRYPT_ERROR,
     )

@@ -19,8 +19,11 @@ from ..crypto.traffic_key import TrafficKey
 from ..errors import HandshakeError, InvalidMessage, LocalProtocolError
 from ..frames import HEADER_LENGTH
 from ..identity import trust
-from ..identity.credentials import ANONYMOUS, ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Anonymous, Identity, PublicKey
-from ..identity.trust import InMemoryKnownPeers, TrustPolicy
+from ..identity.credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from ..identity.identities import ANONYMOUS, Anonymous, Identity
+from ..identity.keys import PublicKey
+from ..identity.policy import TrustPolicy
+from ..identity.trust import InMemoryKnownPeers
 from ..limits import Limits
 from ..profiles import Profile, nautilus
 from ..role import INITIATOR, RESPONDER, Role
