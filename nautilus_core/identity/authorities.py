@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, SignatureAlgorithmOID
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, RSA_BITS
 from ..errors import AuthenticationFailed, LocalProtocolError
@@ -37,6 +37,23 @@ Name: TypeAlias = x509.DNSName | x509.IPAddress
 _DNS_NAME: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*", re.ASCII | re.IGNORECASE)
 _OUTDATED: Final = (hashes.SHA1, hashes.MD5, hashes.SHA224)
 _PURPOSES: Final = {True: ExtendedKeyUsageOID.SERVER_AUTH, False: ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+def _check_purpose(policy: Policy, leaf: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
+    if usage is not None and policy.extended_key_usage not in usage:
+        raise ValueError("the certificate is for another purpose")
+
+
+_CA_POLICY: Final = ExtensionPolicy.webpki_defaults_ca().may_be_present(
+    x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None
+)
+_PEER_POLICY: Final = (
+    ExtensionPolicy.webpki_defaults_ee()
+    .may_be_present(x509.AuthorityKeyIdentifier, Criticality.AGNOSTIC, None)
+    .require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _check_purpose)
+)
+"""The Web PKI's, but what private authorities do within RFC 5280 is no fault: extensions that are critical, no key identifier."""
 _LONGEST_REASON: Final = 300
 
 
@@ -91,6 +108,7 @@ class Authorities(TrustPolicy):
     def _verify(self, chain: Chain, role: Role, now: datetime, name: Name | None) -> list[x509.Certificate]:
         """The path that was found, from the peer to an authority."""
         builder = PolicyBuilder().store(self._store).time(now).max_chain_depth(self._max_depth)
+        builder = builder.extension_policies(ca_policy=_CA_POLICY, ee_policy=_PEER_POLICY)
         leaf, *between = chain
         if role is INITIATOR and name is not None:
             return builder.build_server_verifier(name).verify(leaf, between)
@@ -99,7 +117,12 @@ class Authorities(TrustPolicy):
     def _check(self, chain: Chain, path: list[x509.Certificate]) -> None:
         """What the library leaves open: key sizes, and whether the leaf's key may sign."""
         if weak := next(filter(None, [_too_short(one, self._min_rsa_bits) for one in path]), None):
-            raise ValueError(f"a weak key: {weak}; at least {self._min_rsa_bits} are accepted")
+            raise AuthenticationFailed(
+                "a certificate of the peer has a weak key",
+                expected=f"at least {self._min_rsa_bits} bits",
+                received=weak,
+                hint="its owner needs a longer key",
+            )
         if not _may_sign(chain[0]):
             raise ValueError("its key usage does not allow digital signatures")
 
@@ -108,10 +131,11 @@ class Authorities(TrustPolicy):
         try:
             return (
                 _wrong_time(chain, now)
+                or _weak_signature(chain)
                 or self._unknown_authority(chain)
                 or _forged(chain)
                 or _wrong_purpose(chain[0], as_server=role is INITIATOR)
-                or self._not_this_name(chain, role, now)
+                or self._not_this_name(chain, role, now, error)
                 or _refusal(error)
             )
         except MALFORMED as malformed:
@@ -136,9 +160,9 @@ class Authorities(TrustPolicy):
             hint=hint,
         )
 
-    def _not_this_name(self, chain: Chain, role: Role, now: datetime) -> AuthenticationFailed | None:
+    def _not_this_name(self, chain: Chain, role: Role, now: datetime, error: Exception) -> AuthenticationFailed | None:
         """Whether under a name of its own the peer would be welcome."""
-        if role is not INITIATOR or self._name is None:
+        if role is not INITIATOR or self._name is None or not isinstance(error, VerificationError):
             return None
         own = [
             name.replace("*", "any", 1) for name in _names(chain[0]) if _is_address(name) or _DNS_NAME.fullmatch(name)
@@ -229,8 +253,8 @@ def _wrong_time(chain: Chain, now: datetime) -> AuthenticationFailed | None:
     return None
 
 
-def _forged(chain: Chain) -> AuthenticationFailed | None:
-    """A certificate that its issuer did not sign, or signed by an algorithm that does not count."""
+def _weak_signature(chain: Chain) -> AuthenticationFailed | None:
+    """A certificate that is signed by an algorithm that does not count."""
     for certificate in chain:
         digest = certificate.signature_hash_algorithm
         if certificate.signature_algorithm_oid == SignatureAlgorithmOID.ED25519:
@@ -247,6 +271,11 @@ def _forged(chain: Chain) -> AuthenticationFailed | None:
                 received=f"{digest.name}, on {shown(certificate.subject)}",
                 hint="its authority must issue it again",
             )
+    return None
+
+
+def _forged(chain: Chain) -> AuthenticationFailed | None:
+    """A certificate that its issuer did not sign."""
     for certificate, issuer in pairwise(chain):
         if not _issued(certificate, issuer):
             return AuthenticationFailed(

@@ -140,8 +140,8 @@ class Identity:
             certificates: in PEM, where they stand elsewhere.
 
         Raises:
-            ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many; certificates of another
-                key, or out of order.
+            ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many; certificates of
+                another key, or out of order.
         """
         private_key = _private_key_in(data, passphrase)
         pem = certificates or (data if _CERTIFICATE in data else b"")
