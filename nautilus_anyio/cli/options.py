@@ -110,7 +110,13 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         default="known-peers",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
-        "remember, as SSH does), ask (each time), anyone (default: known-peers)",
+        "remember, as SSH does), ask (each time), anyone, or a file in PEM with the certificates of authorities "
+        "(default: known-peers)",
+    )
+    parser.add_argument(
+        "--trust-name",
+        metavar="NAME",
+        help="with authorities: the DNS name or IP address that the peer's certificate must be for (default: the host dialled)",
     )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
@@ -205,23 +211,42 @@ def configuration() -> Path:
 
 
 _LOOK_UP: Final = 100  # milliseconds
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask or anyone"
+_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone, or a file with the certificates of authorities"
+_BY_KEY: Final = ("raw-public-key", "x509")
+"""Kinds of credential in which a key may come, where the key itself is what is trusted."""
 
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust
     kind, colon, argument = policy.partition(":")
+    by_file = policy not in ("known-peers", "anyone", "ask") and Path(policy).is_file()
+    if options.trust_name is not None and not by_file:
+        raise ValueError("--trust-name goes with authorities alone: --trust FILE")
     if kind == "pinned" and argument:
-        return trust.pinned(*argument.split(","))
+        return trust.pinned(*argument.split(","), kinds=_BY_KEY)
     if kind == "known-peers" and bool(argument) == bool(colon):
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
-        return trust.known_peers(KnownPeersFile(argument or configuration() / "known_peers"), name=name)
+        store = KnownPeersFile(argument or configuration() / "known_peers")
+        return trust.known_peers(store, name=name, kinds=_BY_KEY)
     if policy == "anyone":
-        return trust.anyone(anonymous=options.allow_anonymous)
+        return trust.anyone(anonymous=options.allow_anonymous, kinds=_BY_KEY)
     if policy == "ask":
-        return trust.ask(anonymous=options.allow_anonymous)
+        return trust.ask(anonymous=options.allow_anonymous, kinds=_BY_KEY)
+    if by_file:
+        return _authorities(Path(policy), options, name)
     raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")
+
+
+def _authorities(path: Path, options: argparse.Namespace, name: str | None) -> TrustPolicy:
+    """The authorities in a file, for the name that was dialled or asked for."""
+    if options.allow_anonymous:
+        raise ValueError("--allow-anonymous does not go with authorities: an anonymous peer has no certificate")
+    dialled = None if name is None else name.rpartition(":")[0]
+    try:
+        return trust.authorities(path.read_bytes(), name=options.trust_name or dialled)
+    except ValueError as error:
+        raise ValueError(f"--trust {path}: {error}") from error
 
 
 def answering() -> Callable[[Any], Awaitable[None]]:

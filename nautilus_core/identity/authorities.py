@@ -6,9 +6,8 @@ here afterwards, and decides nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import pairwise
 from types import MappingProxyType
@@ -27,14 +26,13 @@ from ..role import INITIATOR, Role
 from .kinds import KINDS
 from .peers import ClaimedPeer, Peer, VerifiedPeer, certify
 from .policy import TrustPolicy
-from .x509 import MALFORMED, MAX_CERTIFICATES, X509, Chain, key_of, shown
+from .x509 import MALFORMED, MAX_CERTIFICATES, X509, Chain, is_dns_name, key_of, names_in, shown
 
 if TYPE_CHECKING:
     from ..context import Context
 
 Name: TypeAlias = x509.DNSName | x509.IPAddress
 
-_DNS_NAME: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9-]*[a-z][a-z0-9-]*", re.ASCII | re.IGNORECASE)
 _OUTDATED: Final = (hashes.SHA1, hashes.MD5, hashes.SHA224)
 _PURPOSES: Final = {True: ExtendedKeyUsageOID.SERVER_AUTH, False: ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -97,7 +95,7 @@ class Authorities(TrustPolicy):
         try:
             path = self._verify(chain, context.role, now, self._name)
             self._check(chain, path)
-            names = _names(chain[0])
+            names = names_in(chain[0])
         except (VerificationError, *MALFORMED) as error:
             raise self._explain(chain, context.role, now, error) from error
         wanted = None if context.role is INITIATOR else self._name  # the initiator's was looked for already
@@ -107,7 +105,7 @@ class Authorities(TrustPolicy):
 
     def _verify(self, chain: Chain, role: Role, now: datetime, name: Name | None) -> list[x509.Certificate]:
         """The path that was found, from the peer to an authority."""
-        builder = PolicyBuilder().store(self._store).time(now).max_chain_depth(self._max_depth)
+        builder = PolicyBuilder().store(self._store).time(now.astimezone(UTC)).max_chain_depth(self._max_depth)
         builder = builder.extension_policies(ca_policy=_CA_POLICY, ee_policy=_PEER_POLICY)
         leaf, *between = chain
         if role is INITIATOR and name is not None:
@@ -164,9 +162,7 @@ class Authorities(TrustPolicy):
         """Whether under a name of its own the peer would be welcome."""
         if role is not INITIATOR or self._name is None or not isinstance(error, VerificationError):
             return None
-        own = [
-            name.replace("*", "any", 1) for name in _names(chain[0]) if _is_address(name) or _DNS_NAME.fullmatch(name)
-        ]
+        own = [name.replace("*", "any", 1) for name in names_in(chain[0]) if _is_address(name) or is_dns_name(name)]
         if own:
             try:
                 self._verify(chain, role, now, _subject(own[0]))
@@ -191,7 +187,7 @@ def _subject(name: str) -> Name:
     """The name to match; `ValueError` for what is neither a DNS name nor an address."""
     if _is_address(name):
         return x509.IPAddress(ip_address(name))
-    if not _DNS_NAME.fullmatch(name.rstrip(".")) or "*" in name:
+    if not is_dns_name(name.rstrip(".")) or "*" in name:
         raise ValueError(f"{name!r} is no DNS name and no IP address; certificates name hosts by one of them")
     return x509.DNSName(name.rstrip("."))
 
@@ -202,19 +198,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _names(leaf: x509.Certificate) -> tuple[str, ...]:
-    """DNS names, addresses, URIs and mail addresses, so that none can be taken for one of another sort."""
-    try:
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    names = [name for name in found.get_values_for_type(x509.DNSName) if _DNS_NAME.fullmatch(name)]
-    names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
-    names += [uri for uri in found.get_values_for_type(x509.UniformResourceIdentifier) if "://" in uri]
-    names += [mail for mail in found.get_values_for_type(x509.RFC822Name) if "@" in mail and "/" not in mail]
-    return tuple(names)
 
 
 def _too_short(certificate: x509.Certificate, least: int) -> str | None:
@@ -309,7 +292,7 @@ def _wrong_purpose(leaf: x509.Certificate, *, as_server: bool) -> Authentication
 
 
 def _wrong_name(name: Name, leaf: x509.Certificate) -> AuthenticationFailed:
-    names = _names(leaf)
+    names = names_in(leaf)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return AuthenticationFailed(
         "the peer's certificate is for another name",

@@ -6,6 +6,7 @@ may be left out. Nothing is believed here but the leaf's key, whose possession t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Final, TypeAlias
@@ -29,6 +30,9 @@ MAX_CERTIFICATE: Final = 16_384
 
 Chain: TypeAlias = tuple[x509.Certificate, ...]
 """The leaf first."""
+
+_DNS_NAME: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*(?![0-9]+\Z)[a-z0-9-]+", re.ASCII | re.IGNORECASE)
+_LONGEST_DNS_NAME: Final = 253
 
 _Encoded: TypeAlias = Annotated[
     tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_CERTIFICATE)], ...],
@@ -141,6 +145,27 @@ def key_of(certificate: x509.Certificate) -> PublicKey:
     key = certificate.public_key()
     scheme = scheme_of_public(key)
     return PublicKey(scheme.name, scheme.encode(key))
+
+
+def is_dns_name(name: str) -> bool:
+    """Whether `name` is one, perhaps with a wildcard; none could be an address in another notation."""
+    return len(name) <= _LONGEST_DNS_NAME and _DNS_NAME.fullmatch(name) is not None
+
+
+def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
+    """What it says whom it is for: DNS names, addresses, URIs, mail addresses, none of which can be taken for another sort.
+
+    Nothing says that this is true. One of the `MALFORMED` errors where it cannot be read.
+    """
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    names = [name for name in found.get_values_for_type(x509.DNSName) if is_dns_name(name)]
+    names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    names += [uri for uri in found.get_values_for_type(x509.UniformResourceIdentifier) if "://" in uri]
+    names += [mail for mail in found.get_values_for_type(x509.RFC822Name) if "@" in mail and "/" not in mail]
+    return tuple(names)
 
 
 def shown(name: x509.Name, most: int = 100) -> str:
