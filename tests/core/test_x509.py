@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,16 @@ def test_a_responder_may_want_one_name() -> None:
     assert welcomed(judged(GATEWAY, policy_for(RESPONDER, name=NAME.upper()), RESPONDER), RESPONDER).names == (NAME,)
     error = refused(judged(GATEWAY, policy_for(RESPONDER, name="other.example"), RESPONDER), RESPONDER)
     assert error.message == "the peer's certificate is for another name"
+
+
+def test_a_time_is_one_in_every_zone() -> None:
+    east = timezone(timedelta(hours=14))
+    welcomed(judged(GATEWAY, policy_for(INITIATOR), now=NOW.astimezone(east)))
+    late = identity(ROOT.issue(ends=timedelta(hours=1)))
+    welcomed(judged(late, policy_for(INITIATOR), now=NOW.astimezone(east)))
+    refused(
+        judged(late, policy_for(INITIATOR), now=(NOW + timedelta(hours=2)).astimezone(timezone(timedelta(hours=-12))))
+    )
 
 
 @BOTH
@@ -299,9 +310,18 @@ def test_without_a_time_certificates_cannot_be_judged(now: datetime | None) -> N
 
 
 def test_who_dials_says_whom() -> None:
-    pair = judged(GATEWAY, trust.authorities([ROOT.certificate]))
+    nameless = trust.authorities([ROOT.certificate])
+    for policy in (
+        nameless,
+        trust.any_of(trust.anyone(), nameless),
+        trust.decided_by(lambda peer, context: None, nameless),
+    ):
+        with pytest.raises(ValueError, match="the initiator wants the name that was dialled: name="):
+            judged(GATEWAY, policy)
+        welcomed(judged(GATEWAY, policy, RESPONDER), RESPONDER)
+    unchecked = replace(alice(trust=nameless), check=None)
+    pair = Pair(Handshake(INITIATOR, unchecked, wall_time=NOW), bob(identity=GATEWAY, trust=trust.anyone())).run()
     assert isinstance(pair.initiator.error, LocalProtocolError)
-    assert "name=" in str(pair.initiator.error)
 
 
 def test_wrong_options_are_refused_early() -> None:
