@@ -320,7 +320,8 @@ def noise(
 def _role_check(suites: SuiteOptions, psks: PskOptions | None) -> Callable[[Role], None] | None:
     """What refuses a role that a side of `nautilus/1` cannot play; None where it can play both."""
     if psks is None:
-        plain = all(suites.usable.values()) and not isinstance(suites.identity, Identities)
+        judges_everybody = type(suites.trust).check_role is TrustPolicy.check_role
+        plain = judges_everybody and all(suites.usable.values()) and not isinstance(suites.identity, Identities)
         return None if plain else suites.check_role
 
     def check(role: Role) -> None:

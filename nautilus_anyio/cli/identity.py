@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from nautilus_core import Identity, PublicKey
-from nautilus_core.crypto.signatures import SCHEMES
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
+
+from nautilus_core import Identity
+from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES, SCHEMES, scheme_named
+from nautilus_core.identity.self_signed import self_signed
+from nautilus_core.identity.x509 import names_in
 
 from ..stores import save_identity
 from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in, passphrase_typed
@@ -16,11 +23,16 @@ from .output import Output
 _KEYGEN_EXAMPLES: Final = """\
   nautilus keygen node.pem                        an Ed25519 key
   nautilus keygen node.pem --scheme ml-dsa-65     a post-quantum one
-  nautilus keygen node.pem --passphrase           encrypted; asks for the passphrase"""
+  nautilus keygen node.pem --passphrase           encrypted; asks for the passphrase
+  nautilus keygen node.pem --x509-self-signed --name node.example    with a certificate"""
 
 _SHOW_EXAMPLES: Final = """\
   nautilus identity show node.pem                 what to pin: --trust pinned:key:...
   nautilus identity show node.pem --json          for a script"""
+
+
+_CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""So much earlier a certificate is valid, for peers whose clock is slow."""
 
 
 def add_commands(commands: Any) -> None:
@@ -28,7 +40,17 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "keygen", "make an identity: a private signing key", _KEYGEN_EXAMPLES, keygen)
     parser.add_argument("file", type=Path, help="where to keep it; must not exist")
     parser.add_argument(
-        "--scheme", choices=list(SCHEMES), default="ed25519", help="signature scheme (default: ed25519)"
+        "--scheme", choices=list(CERTIFIED_SCHEMES), default="ed25519", help="signature scheme (default: ed25519)"
+    )
+    parser.add_argument(
+        "--x509-self-signed", action="store_true", help="with an X.509 certificate, self-signed, valid for a year"
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="DNS name or IP address for the certificate; repeatable",
     )
     protection = parser.add_mutually_exclusive_group()
     protection.add_argument("--passphrase", action="store_true", help="ask for a passphrase and encrypt the key")
@@ -50,9 +72,9 @@ def keygen(options: argparse.Namespace) -> int:
         passphrase = _passphrase_for(options)
     if passphrase == b"":
         raise ValueError("the passphrase is empty")
-    identity = Identity.generate(options.scheme)
+    identity = _generate(options)
     save_identity(options.file, identity, passphrase)
-    describe(options.output, identity.public)
+    describe(options.output, identity)
     return 0
 
 
@@ -69,18 +91,36 @@ def _passphrase_for(options: argparse.Namespace) -> bytes:
     return passphrase
 
 
+def _generate(options: argparse.Namespace) -> Identity:
+    if options.x509_self_signed:
+        key = scheme_named(options.scheme).generate()
+        begins = datetime.now(UTC) - _CLOCKS_DIFFER
+        return Identity.with_certificates(key, [self_signed(key, options.name, now=begins)])
+    if options.name:
+        raise ValueError("--name goes with --x509-self-signed: a key alone has no name")
+    if options.scheme not in SCHEMES:
+        raise ValueError(f"a {options.scheme} key needs a certificate: add --x509-self-signed")
+    return Identity.generate(options.scheme)
+
+
 def show(options: argparse.Namespace) -> int:
     """Show the public side of a private key file."""
-    describe(options.output, identity_from(options.file, options.passphrase_file).public)
+    describe(options.output, identity_from(options.file, options.passphrase_file))
     return 0
 
 
-def describe(output: Output, key: PublicKey) -> None:
-    """The peer id, the fingerprint in words and in hex, the scheme and the key."""
+def describe(output: Output, identity: Identity) -> None:
+    """The peer id, the fingerprint in words and in hex, the scheme and the key; its certificates, where it has some."""
+    key = identity.public
     text = (
         f"{key.peer_id}\n{key.words}\n"
         f"scheme       {key.scheme}\nfingerprint  {key.fingerprint.hex()}\npublic key   {shown(key.data)}"
     )
+    certificates = [_said_by(certificate) for certificate in identity.certificates]
+    for said in certificates:
+        text += "\ncertificate  {subject}\n  issued by  {issuer}\n  names      ".format(**said)
+        text += ", ".join(said["names"]) or "none"
+        text += "\n  valid      {valid_from} to {valid_until}\n  SHA-256    {sha256}".format(**said)
     output.result(
         text,
         peer_id=key.peer_id,
@@ -88,7 +128,20 @@ def describe(output: Output, key: PublicKey) -> None:
         scheme=key.scheme,
         fingerprint=key.fingerprint.hex(),
         public_key=key.data.hex(),
+        **({"certificates": certificates} if certificates else {}),
     )
+
+
+def _said_by(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "names": names_in(certificate),
+        "valid_from": certificate.not_valid_before_utc.isoformat(),
+        "valid_until": certificate.not_valid_after_utc.isoformat(),
+        "sha256": certificate.fingerprint(SHA256()).hex(),
+        "pem": certificate.public_bytes(Encoding.PEM).decode(),
+    }
 
 
 def shown(data: bytes, most: int = 100) -> str:

@@ -143,10 +143,16 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
         "remember, as SSH does), ask (each time), anyone, psk[:IDENTITY] (whoever has the pre-shared key, or one of these, with "
-        "commas in between) (default: psk with --psk-file, else known-peers)",
+        "commas in between), or a file in PEM with the certificates of authorities (default: psk with --psk-file, else "
+        "known-peers)",
     )
     parser.add_argument(
         "--psk-file", type=Path, metavar="FILE", help="pre-shared keys, for this user's eyes alone; see docs/binding.md"
+    )
+    parser.add_argument(
+        "--trust-name",
+        metavar="NAME",
+        help="with authorities: the DNS name or IP address that the peer's certificate must be for (default: the host dialled)",
     )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
@@ -266,7 +272,11 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone or psk[:IDENTITY]"
+_POLICIES: Final = (
+    "pinned:KEY, known-peers[:FILE], ask, anyone, psk[:IDENTITY], or a file with the certificates of authorities"
+)
+_BY_KEY: Final = ("raw-public-key", "x509")
+"""Kinds of credential in which a key may come, where the key itself is what is trusted."""
 
 
 class _ToldKnownPeers(KnownPeersFile):
@@ -285,22 +295,38 @@ class _ToldKnownPeers(KnownPeersFile):
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     policy: str = options.trust or ("known-peers" if options.psk_file is None else "psk")
     kind, colon, argument = policy.partition(":")
+    by_file = policy not in ("known-peers", "anyone", "ask", "psk") and Path(policy).is_file()
+    if options.trust_name is not None and not by_file:
+        raise ValueError("--trust-name goes with authorities alone: --trust FILE")
     if colon and not argument and kind in ("pinned", "known-peers"):
         what = "key: say pinned:KEY" if kind == "pinned" else "file: say known-peers:FILE, or known-peers for your own"
         raise ValueError(f"--trust {policy} names no {what}")
     if kind == "pinned" and argument:
-        return trust.pinned(*argument.split(","))
+        return trust.pinned(*argument.split(","), kinds=_BY_KEY)
     if kind == "known-peers":
         if options.allow_anonymous:
             raise ValueError("--allow-anonymous does not go with known-peers: an anonymous peer cannot be known again")
         path = Path(argument) if argument else configuration() / "known_peers"
-        return trust.known_peers(_ToldKnownPeers(path, options.output), name=name)
+        return trust.known_peers(_ToldKnownPeers(path, options.output), name=name, kinds=_BY_KEY)
     if kind == "psk" and bool(argument) == bool(colon):
         if options.psk_file is None:
             raise ValueError("--trust psk goes with --psk-file FILE, which has the keys")
         return trust.psk(*filter(None, argument.split(",")))
     if policy == "anyone":
-        return trust.anyone(anonymous=options.allow_anonymous)
+        return trust.anyone(anonymous=options.allow_anonymous, kinds=_BY_KEY)
     if policy == "ask":
-        return trust.ask(anonymous=options.allow_anonymous)
+        return trust.ask(anonymous=options.allow_anonymous, kinds=_BY_KEY)
+    if by_file:
+        return _authorities(Path(policy), options, name)
     raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")
+
+
+def _authorities(path: Path, options: argparse.Namespace, name: str | None) -> TrustPolicy:
+    """The authorities in a file, for the name that was dialled or asked for."""
+    if options.allow_anonymous:
+        raise ValueError("--allow-anonymous does not go with authorities: an anonymous peer has no certificate")
+    dialled = None if name is None else name.rpartition(":")[0]
+    try:
+        return trust.authorities(path.read_bytes(), name=options.trust_name or dialled)
+    except ValueError as error:
+        raise ValueError(f"--trust {path}: {error}") from error

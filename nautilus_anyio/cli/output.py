@@ -95,9 +95,12 @@ class Output:
         words = f" ({key.words})" if key is not None else ""
         with_psk = {} if session.psk is None else {"psk": session.psk}
         known_by = "" if session.psk is None else f", pre-shared key {session.psk!r}"
+        names = getattr(peer, "names", ())
+        certified = f", certified as {', '.join(names)}" if names else ""
         self.note(
-            f"connected to {peer.peer_id}{words}{known_by}, {session.suite}",
+            f"connected to {peer.peer_id}{words}{certified}{known_by}, {session.suite}",
             peer=peer.peer_id,
+            **({"names": names} if names else {}),
             suite=session.suite,
             protocol=session.protocol,
             **with_psk,

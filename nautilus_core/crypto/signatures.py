@@ -1,4 +1,4 @@
-"""Signature schemes: key pairs, raw public keys, signing and verifying. Knows nothing of who owns a key."""
+"""Signature schemes: key pairs, encoded public keys, signing and verifying. Knows nothing of who owns a key."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol, cast
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -20,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65PrivateKey
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey | MLDSA65PrivateKey | rsa.RSAPrivateKey
 
 
 class SigningKey(Protocol):
@@ -33,7 +34,7 @@ class SigningKey(Protocol):
 
 
 class SignatureScheme(ABC):
-    """One scheme; `public_length` is the length of its raw public key in bytes."""
+    """One scheme; `public_length` is the length of its encoded public key in bytes, 0 where it varies."""
 
     __slots__ = ("name", "public_length")
 
@@ -45,9 +46,9 @@ class SignatureScheme(ABC):
         """A function that says of (signature, message) whether it verifies under `public_key`, which is parsed once.
 
         Raises:
-            ValueError: which says why, unless `public_key` is a usable raw public key of this scheme.
+            ValueError: which says why, unless `public_key` is a usable encoded public key of this scheme.
         """
-        if len(public_key) != self.public_length:
+        if len(public_key) != self.public_length != 0:
             raise ValueError(f"a {self.name} public key has {self.public_length} bytes, not {len(public_key)}")
         verify = self._verifier(public_key)
 
@@ -69,8 +70,16 @@ class SignatureScheme(ABC):
         """Whether `private_key` is one of this scheme."""
 
     @abstractmethod
+    def owns_public(self, public_key: object) -> bool:
+        """Whether `public_key`, an object of `cryptography`, is one of this scheme."""
+
+    @abstractmethod
+    def encode(self, public_key: object) -> bytes:
+        """A public key of this scheme, encoded."""
+
     def public_bytes(self, private_key: PrivateKey) -> bytes:
-        """The raw public key that belongs to `private_key`."""
+        """The encoded public key that belongs to `private_key`."""
+        return self.encode(private_key.public_key())
 
     @abstractmethod
     def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
@@ -114,8 +123,11 @@ class _Ed25519(SignatureScheme):
     def owns(self, private_key: object) -> bool:
         return isinstance(private_key, Ed25519PrivateKey)
 
-    def public_bytes(self, private_key: PrivateKey) -> bytes:
-        return cast("Ed25519PrivateKey", private_key).public_key().public_bytes_raw()
+    def owns_public(self, public_key: object) -> bool:
+        return isinstance(public_key, Ed25519PublicKey)
+
+    def encode(self, public_key: object) -> bytes:
+        return cast("Ed25519PublicKey", public_key).public_bytes_raw()
 
     def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
         return cast("Ed25519PrivateKey", private_key).sign
@@ -141,9 +153,12 @@ class _ECDSA(SignatureScheme):
     def owns(self, private_key: object) -> bool:
         return isinstance(private_key, EllipticCurvePrivateKey) and private_key.curve.name == self._curve.name
 
-    def public_bytes(self, private_key: PrivateKey) -> bytes:
-        public_key = cast("EllipticCurvePrivateKey", private_key).public_key()
-        return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    def owns_public(self, public_key: object) -> bool:
+        return isinstance(public_key, EllipticCurvePublicKey) and public_key.curve.name == self._curve.name
+
+    def encode(self, public_key: object) -> bytes:
+        key = cast("EllipticCurvePublicKey", public_key)
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
     def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
         key = cast("EllipticCurvePrivateKey", private_key)
@@ -167,14 +182,59 @@ class _MLDSA65(SignatureScheme):
     def owns(self, private_key: object) -> bool:
         return isinstance(private_key, MLDSA65PrivateKey)
 
-    def public_bytes(self, private_key: PrivateKey) -> bytes:
-        return cast("MLDSA65PrivateKey", private_key).public_key().public_bytes_raw()
+    def owns_public(self, public_key: object) -> bool:
+        return isinstance(public_key, MLDSA65PublicKey)
+
+    def encode(self, public_key: object) -> bytes:
+        return cast("MLDSA65PublicKey", public_key).public_bytes_raw()
 
     def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
         return cast("MLDSA65PrivateKey", private_key).sign
 
     def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
         return MLDSA65PublicKey.from_public_bytes(public_key).verify
+
+
+RSA_BITS: Final = range(2048, 8193)
+"""How long an RSA modulus may be: below, it is weak; above, it costs who verifies too much."""
+
+
+class _RSAPSS(SignatureScheme):
+    """RSASSA-PSS (RFC 8017 section 8.1) with SHA-256, MGF1 over it, and 32 bytes of salt; keys are DER SubjectPublicKeyInfo."""
+
+    __slots__ = ()
+
+    def generate(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(public_exponent=65_537, key_size=3072)
+
+    def owns(self, private_key: object) -> bool:
+        return isinstance(private_key, rsa.RSAPrivateKey)
+
+    def owns_public(self, public_key: object) -> bool:
+        return isinstance(public_key, rsa.RSAPublicKey)
+
+    def encode(self, public_key: object) -> bytes:
+        key = cast("rsa.RSAPublicKey", public_key)
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def signer(self, private_key: PrivateKey) -> Callable[[bytes], bytes]:
+        key = cast("rsa.RSAPrivateKey", private_key)
+        return lambda message: key.sign(message, _pss(), hashes.SHA256())
+
+    def _verifier(self, public_key: bytes) -> Callable[[bytes, bytes], None]:
+        try:
+            key = load_der_public_key(public_key)
+        except UnsupportedAlgorithm as error:
+            raise ValueError(f"a {self.name} public key of an unknown kind") from error
+        if not isinstance(key, rsa.RSAPublicKey) or self.encode(key) != public_key:
+            raise ValueError(f"a {self.name} public key is an RSA key as a SubjectPublicKeyInfo, in DER")
+        if key.key_size not in RSA_BITS:
+            raise ValueError(f"an RSA key of {key.key_size} bits; it has {RSA_BITS[0]} to {RSA_BITS[-1]}")
+        return lambda signature, message: key.verify(signature, message, _pss(), hashes.SHA256())
+
+
+def _pss() -> padding.PSS:
+    return padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 
 SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
@@ -188,19 +248,37 @@ SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
         )
     }
 )
-"""Every signature scheme by name."""
+"""The signature schemes whose keys stand alone, as raw public keys, by name."""
+
+CERTIFIED_SCHEMES: Final[Mapping[str, SignatureScheme]] = MappingProxyType(
+    {**SCHEMES, "rsa-pss-sha256": _RSAPSS("rsa-pss-sha256", 0)}
+)
+"""Every signature scheme by name: those, and the one whose keys stand in certificates only."""
 
 
 def scheme_named(name: str) -> SignatureScheme:
     """The scheme called `name`; `ValueError` when there is none."""
-    if name not in SCHEMES:
-        raise ValueError(f"no signature scheme {name!r}; use one of {', '.join(SCHEMES)}")
-    return SCHEMES[name]
+    if name not in CERTIFIED_SCHEMES:
+        raise ValueError(f"no signature scheme {name!r}; use one of {', '.join(CERTIFIED_SCHEMES)}")
+    return CERTIFIED_SCHEMES[name]
 
 
 def scheme_of(private_key: object) -> SignatureScheme:
     """The scheme of a `cryptography` private key; `ValueError` when there is none."""
-    for scheme in SCHEMES.values():
+    for scheme in CERTIFIED_SCHEMES.values():
         if scheme.owns(private_key):
             return scheme
-    raise ValueError(f"no signature scheme here uses a {type(private_key).__name__}; use one of {', '.join(SCHEMES)}")
+    raise _no_scheme(private_key)
+
+
+def scheme_of_public(public_key: object) -> SignatureScheme:
+    """The scheme of a `cryptography` public key; `ValueError` when there is none."""
+    for scheme in CERTIFIED_SCHEMES.values():
+        if scheme.owns_public(public_key):
+            return scheme
+    raise _no_scheme(public_key)
+
+
+def _no_scheme(key: object) -> ValueError:
+    known = ", ".join(CERTIFIED_SCHEMES)
+    return ValueError(f"no signature scheme here uses a {type(key).__name__}; use one of {known}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,12 +16,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
+from cryptography.x509 import Certificate
 
-from ..crypto.signatures import PrivateKey, scheme_named, scheme_of
+from ..crypto.signatures import SCHEMES, PrivateKey, scheme_named, scheme_of
 from ..errors import LocalProtocolError
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
 from .keys import PublicKey
+from .x509 import X509, Chain, certificates_in, encode_chain, key_of
 
+_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+_CERTIFICATES: Final = re.compile(_CERTIFICATE + rb".*?-----END CERTIFICATE-----", re.DOTALL)
 _NO_PRIVATE_KEY: Final = "this identity has no private key: it was made by Identity.public_only or Identity.delegated"
 
 
@@ -37,28 +42,65 @@ class Identity:
     Attributes:
         public: its public key.
         scheme: the name of its signature scheme.
-        credential: what it presents to a peer: the raw public key.
+        certificates: its X.509 chain, the leaf first; empty where it has none.
+        credential: what it presents to a peer: the raw public key, or the chain.
+        credential_type: which of them.
         signs_elsewhere: whether its signatures come from the application, which is asked for each (`SignatureNeeded`).
 
     Raises:
         ValueError: for a key of another kind.
     """
 
-    __slots__ = ("_private_key", "_sign", "credential", "public", "scheme", "signs_elsewhere")
-
-    credential_type: Final = RAW_PUBLIC_KEY
+    __slots__ = (
+        "_private_key",
+        "_sign",
+        "certificates",
+        "credential",
+        "credential_type",
+        "public",
+        "scheme",
+        "signs_elsewhere",
+    )
 
     def __init__(self, private_key: PrivateKey) -> None:
+        self._own(private_key, ())
+
+    @classmethod
+    def with_certificates(cls, private_key: PrivateKey, certificates: Iterable[Certificate]) -> Identity:
+        """The identity that a chain of X.509 certificates is about.
+
+        Args:
+            private_key: also RSA, of 2048 to 8192 bits.
+            certificates: the leaf first, each issued by the next; the root may be left out.
+
+        Raises:
+            ValueError: none at all, another order, a leaf for another key, a key that is not usable, or too many bytes.
+        """
+        chain = tuple(certificates)
+        if not chain:
+            raise ValueError("with_certificates() wants at least the certificate of the private key")
+        identity = cls.__new__(cls)
+        identity._own(private_key, chain)
+        return identity
+
+    def _own(self, private_key: PrivateKey, certificates: Chain) -> None:
         scheme = scheme_of(private_key)
         public = PublicKey(scheme.name, scheme.public_bytes(private_key))
-        self._set(public, private_key, scheme.signer(private_key))
+        self._set(public, private_key, scheme.signer(private_key), certificates)
 
-    def _set(self, public: PublicKey, private_key: PrivateKey | None, sign: Callable[[bytes], bytes]) -> None:
+    def _set(
+        self,
+        public: PublicKey,
+        private_key: PrivateKey | None,
+        sign: Callable[[bytes], bytes],
+        certificates: Chain = (),
+    ) -> None:
         self._private_key = private_key
         self._sign = sign
         self.public = public
         self.scheme = public.scheme
-        self.credential = public.data
+        self.certificates = certificates
+        self.credential_type, self.credential = _credential(public, certificates)
         self.signs_elsewhere = False
 
     @classmethod
@@ -67,17 +109,17 @@ class Identity:
         return cls(scheme_named(scheme).generate())
 
     @classmethod
-    def public_only(cls, public: PublicKey) -> Identity:
+    def public_only(cls, public: PublicKey, certificates: Iterable[Certificate] = ()) -> Identity:
         """The identity without its private key: enough to replay a recorded handshake, whose signatures are on the tape.
 
         `sign` and `to_pem` raise `LocalProtocolError`.
 
         Raises:
-            ValueError: for a Noise static key, which signs nothing.
+            ValueError: for a Noise static key, which signs nothing, and for `certificates` as `with_certificates`.
         """
         scheme_named(public.scheme)
         identity = cls.__new__(cls)
-        identity._set(public, None, _cannot_sign)
+        identity._set(public, None, _cannot_sign, tuple(certificates))
         return identity
 
     @classmethod
@@ -104,43 +146,71 @@ class Identity:
         return self._sign(message)
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
-        """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase."""
+        """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase; then its certificates."""
         if self._private_key is None:
             raise LocalProtocolError(_NO_PRIVATE_KEY)
         encryption: KeySerializationEncryption = NoEncryption()
         if passphrase is not None:
             encryption = BestAvailableEncryption(passphrase)
-        return self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        key = self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        return key + b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.certificates)
 
     @classmethod
-    def from_pem(cls, data: bytes, passphrase: bytes | None = None) -> Identity:
+    def from_pem(cls, data: bytes, passphrase: bytes | None = None, *, certificates: bytes = b"") -> Identity:
         """Load a private key from PKCS#8 in PEM or DER.
 
+        Args:
+            data: the key; in PEM, its certificates may stand in the same data, the leaf first.
+            passphrase: of an encrypted key.
+            certificates: in PEM, where they stand elsewhere.
+
         Raises:
-            ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many.
+            ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many; certificates of
+                another key, or out of order.
         """
-        load = load_pem_private_key if data.lstrip().startswith(b"-----BEGIN") else load_der_private_key
-        try:
-            private_key = load(data, passphrase)
-        except TypeError as error:
-            wanted = (
-                "is encrypted: a passphrase is needed"
-                if passphrase is None
-                else "is not encrypted: no passphrase is needed"
-            )
-            raise ValueError(f"the private key {wanted}") from error
-        except (ValueError, UnsupportedAlgorithm) as error:
-            cause = (
-                "the passphrase is wrong, or this is no PKCS#8 private key"
-                if passphrase
-                else "this is no PKCS#8 private key"
-            )
-            raise ValueError(cause) from error
-        scheme_of(private_key)
-        return cls(private_key)  # type: ignore[arg-type]  # scheme_of has just narrowed it
+        private_key = _private_key_in(data, passphrase)
+        pem = certificates or (data if _CERTIFICATE in data else b"")
+        return cls.with_certificates(private_key, certificates_in(pem)) if pem else cls(private_key)
 
     def __repr__(self) -> str:
         return f"Identity({self.scheme}, {self.peer_id})"
+
+
+def _private_key_in(data: bytes, passphrase: bytes | None) -> PrivateKey:
+    if data.lstrip().startswith(b"-----BEGIN") or _CERTIFICATE in data:
+        data, load = _CERTIFICATES.sub(b"", data), load_pem_private_key
+    else:
+        load = load_der_private_key
+    try:
+        private_key = load(data, passphrase)
+    except TypeError as error:
+        wanted = (
+            "is encrypted: a passphrase is needed"
+            if passphrase is None
+            else "is not encrypted: no passphrase is needed"
+        )
+        raise ValueError(f"the private key {wanted}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        cause = (
+            "the passphrase is wrong, or this is no PKCS#8 private key"
+            if passphrase
+            else "this is no PKCS#8 private key"
+        )
+        raise ValueError(cause) from error
+    scheme_of(private_key)
+    return private_key  # type: ignore[return-value]  # scheme_of has just narrowed it
+
+
+def _credential(public: PublicKey, certificates: Chain) -> tuple[str, bytes]:
+    """The type of credential of this key, and the credential; `ValueError` where the two do not fit."""
+    if not certificates:
+        if public.scheme not in SCHEMES:
+            raise ValueError(f"a {public.scheme} key needs a certificate: use Identity.with_certificates")
+        return RAW_PUBLIC_KEY, public.data
+    credential = encode_chain(certificates)
+    if key_of(certificates[0]) != public:
+        raise ValueError("the first certificate is for another key than the private key; a chain begins with one's own")
+    return X509, credential
 
 
 class Anonymous:

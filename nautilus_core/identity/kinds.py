@@ -7,6 +7,15 @@ from types import MappingProxyType
 from typing import Final
 
 from .credentials import CredentialKind, RawPublicKeys
+from .x509 import X509Chains
 
-KINDS: Final[Mapping[str, CredentialKind]] = MappingProxyType({kind.name: kind for kind in (RawPublicKeys(),)})
+KINDS: Final[Mapping[str, CredentialKind]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            RawPublicKeys(),
+            X509Chains(),
+        )
+    }
+)
 """Beside them there is `anonymous`, which is no credential."""

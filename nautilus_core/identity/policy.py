@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..crypto.signatures import SCHEMES
+from ..crypto.signatures import CERTIFIED_SCHEMES, SCHEMES
 from ..events import Question
+from ..role import Role
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
 from .keys import NOISE_STATIC_TYPES, PublicKey
 from .kinds import KINDS
@@ -49,12 +50,41 @@ class TrustPolicy(ABC):
         """Whether it admits a peer that does not say who it is."""
         return ANONYMOUS_TYPE in self.credential_types
 
+    def check_role(self, role: Role) -> None:  # noqa: B027  # most policies serve both
+        """Raise `ValueError` where it cannot judge the peers of a handshake in which this side is `role`."""
+
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
         """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""
         return None
 
     def remember(self, peer: Peer, context: Context) -> None:  # noqa: B027  # most policies remember nothing
         """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
+
+
+def accepted(kinds: Iterable[str | CredentialKind]) -> dict[str, CredentialKind]:
+    """The kinds of credential that a policy was told to take, by name.
+
+    Args:
+        kinds: names in the registry, and kinds of the caller's own.
+
+    Raises:
+        ValueError: for none at all, or a name that is not registered.
+    """
+    by_name: dict[str, CredentialKind] = {}
+    for kind in kinds:
+        if isinstance(kind, str) and kind not in KINDS:
+            raise ValueError(f"no kind of credential {kind!r}; use some of {', '.join(KINDS)}")
+        known = KINDS[kind] if isinstance(kind, str) else kind
+        by_name[known.name] = known
+    if not by_name:
+        raise ValueError("a policy takes one kind of credential at least; it would refuse everybody")
+    return by_name
+
+
+def schemes_in(kinds: Iterable[CredentialKind]) -> tuple[str, ...]:
+    """The signature schemes whose keys one of `kinds` can carry."""
+    carried = {scheme for kind in kinds for scheme in kind.schemes}
+    return tuple([scheme for scheme in CERTIFIED_SCHEMES if scheme in carried])
 
 
 def settle(decision: Decision, verified: Callable[[VerifiedPeer], None]) -> Generator[Question[Any], Any, None] | None:

@@ -1,42 +1,66 @@
 """Policies that decide whom to trust, once a proof has verified. They read no files and ask nobody but the application.
 
-`pinned`, `known_peers`, `anyone` and `ask` make one.
+`pinned`, `known_peers`, `anyone`, `ask` and `authorities` make one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
+
+from cryptography.x509 import Certificate
 
 from ..crypto.signatures import SCHEMES
 from ..errors import AuthenticationFailed
 from ..events import PeerIdentified
+from .authorities import Authorities
 from .combined import AllOf, AnyOf, DecidedBy, DecideFunction
-from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
 from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
 from .peers import ClaimedPeer, Peer, VerifiedPeer
-from .policy import Deciding, TrustPolicy
+from .policy import Deciding, TrustPolicy, accepted, schemes_in
 from .psks import HasPsk
+from .x509 import certificates_in
 
 if TYPE_CHECKING:
     from ..context import Context
 
 
-class _Pinned(TrustPolicy):
-    def __init__(self, peers: Iterable[PublicKey | str]) -> None:
+Kinds: TypeAlias = Iterable[str | CredentialKind]
+"""Kinds of credential: names in the registry, as `x509`, and kinds of one's own."""
+
+_RAW: Final = (RAW_PUBLIC_KEY,)
+
+
+class _ByKey(TrustPolicy):
+    """Judges the key that a peer has proved, whichever of `kinds` it came in."""
+
+    def __init__(self, kinds: Kinds, *, anonymous: bool = False) -> None:
+        taken = accepted(kinds)
+        self.kinds = MappingProxyType(taken)
+        self.credential_types = (*taken, ANONYMOUS_TYPE) if anonymous else tuple(taken)
+        self.schemes = schemes_in(taken.values())
+        self.static_keys = tuple(NOISE_STATIC_TYPES) if RAW_PUBLIC_KEY in taken else ()
+
+
+class _Pinned(_ByKey):
+    def __init__(self, peers: Iterable[PublicKey | str], kinds: Kinds) -> None:
+        super().__init__(kinds)
         peers = tuple(peers)
         if not peers:
             raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
         keys = {peer for peer in peers if isinstance(peer, PublicKey)}
         self._keys = {(key.scheme, key.data): key for key in keys}
+        self._raw = {place: key for place, key in self._keys.items() if key.scheme in SCHEMES}
         self._peer_ids = frozenset(check_peer_id(peer) if isinstance(peer, str) else peer.peer_id for peer in peers)
         if len(keys) == len(set(peers)):
             used = {key.scheme for key in keys}
-            self.schemes = tuple(scheme for scheme in SCHEMES if scheme in used)
-            self.static_keys = tuple(kind for kind in NOISE_STATIC_TYPES if kind in used)
+            self.schemes = tuple(scheme for scheme in self.schemes if scheme in used)
+            self.static_keys = tuple(kind for kind in self.static_keys if kind in used)
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
-        return self._keys.get((scheme, credential))
+        return self._raw.get((scheme, credential))
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
         if isinstance(peer, (VerifiedPeer, ClaimedPeer)):
@@ -88,8 +112,9 @@ class InMemoryKnownPeers:
         self._peers[name] = self.lookup(name) | {peer_id}
 
 
-class _KnownPeers(TrustPolicy):
-    def __init__(self, store: KnownPeers, name: str | None, accept_new: bool) -> None:
+class _KnownPeers(_ByKey):
+    def __init__(self, store: KnownPeers, name: str | None, accept_new: bool, kinds: Kinds) -> None:
+        super().__init__(kinds)
         if name == "":
             raise ValueError("known_peers() wants a name, or None for the peer's own id")
         self._store = store
@@ -129,22 +154,12 @@ class _KnownPeers(TrustPolicy):
         return "" if where is None else f"; offending entry in {where}: remove it if the key was changed on purpose"
 
 
-def _types(*, anonymous: bool) -> tuple[str, ...]:
-    return (RAW_PUBLIC_KEY, ANONYMOUS_TYPE) if anonymous else (RAW_PUBLIC_KEY,)
-
-
-class _Anyone(TrustPolicy):
-    def __init__(self, anonymous: bool) -> None:
-        self.credential_types = _types(anonymous=anonymous)
-
+class _Anyone(_ByKey):
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
         return None
 
 
-class _Ask(TrustPolicy):
-    def __init__(self, anonymous: bool) -> None:
-        self.credential_types = _types(anonymous=anonymous)
-
+class _Ask(_ByKey):
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         return _ask(peer, None, context)
 
@@ -154,36 +169,65 @@ def _ask(peer: Peer | ClaimedPeer, name: str | None, context: Context) -> Decidi
     return None
 
 
-def pinned(*peers: PublicKey | str) -> TrustPolicy:
+def pinned(*peers: PublicKey | str, kinds: Kinds = _RAW) -> TrustPolicy:
     """Trust exactly these public keys or peer ids. `ValueError` for none, or for a malformed peer id.
 
-    With public keys alone, only their schemes are offered to the peer.
+    With public keys alone, only their schemes are offered to the peer. `kinds` says in which kinds of credential the key may
+    come: of a certificate, the key counts, and neither its names nor its dates.
     """
-    return _Pinned(peers)
+    return _Pinned(peers, kinds)
 
 
-def known_peers(store: KnownPeers, *, name: str | None = None, accept_new: bool = False) -> TrustPolicy:
+def known_peers(
+    store: KnownPeers, *, name: str | None = None, accept_new: bool = False, kinds: Kinds = _RAW
+) -> TrustPolicy:
     """Trust on first use, as SSH does (RFC 4251 section 4.1).
 
     Args:
         store: whom we have met.
         name: what the peer is looked up under: the address that was dialled. None, as for who listens: its own peer id.
         accept_new: whether a first contact is remembered without a question. A changed key is refused in any case.
+        kinds: in which kinds of credential the key may come.
     """
-    return _KnownPeers(store, name, accept_new)
+    return _KnownPeers(store, name, accept_new, kinds)
 
 
-def anyone(*, anonymous: bool = False) -> TrustPolicy:
+def anyone(*, anonymous: bool = False, kinds: Kinds = _RAW) -> TrustPolicy:
     """Trust whoever proves possession of a key, whichever it is; with `anonymous`, whoever shows none as well.
 
-    The session still says who the peer is: for applications that decide later.
+    The session still says who the peer is: for applications that decide later. `kinds` says in which kinds of credential the
+    key may come.
     """
-    return _Anyone(anonymous)
+    return _Anyone(kinds, anonymous=anonymous)
 
 
-def ask(*, anonymous: bool = False) -> TrustPolicy:
-    """Ask the application about every peer: a `PeerIdentified` event, to be accepted or rejected."""
-    return _Ask(anonymous)
+def ask(*, anonymous: bool = False, kinds: Kinds = _RAW) -> TrustPolicy:
+    """Ask the application about every peer, of these `kinds`: a `PeerIdentified` event, to be accepted or rejected."""
+    return _Ask(kinds, anonymous=anonymous)
+
+
+def authorities(
+    roots: Iterable[Certificate] | bytes, *, name: str | None = None, max_depth: int = 4, min_rsa_bits: int = 2048
+) -> TrustPolicy:
+    """Trust whom one of these authorities certifies, by X.509 (RFC 5280). The session's peer has the certified `names`.
+
+    The handshake wants `wall_time`, by which certificates are judged. The peer's certificate must allow it to be dialled
+    (serverAuth) or to dial (clientAuth), where it says what it is for.
+
+    Args:
+        roots: certificates of the authorities, or PEM with one at least. Their keys, and those in between, are ECDSA, RSA or
+            ML-DSA; the peer's own may be Ed25519 too.
+        name: the DNS name or IP address that the certificate must be for: needed by the initiator, who knows whom it dialled.
+            Where the responder gives one, only a peer with exactly this name is welcome.
+        max_depth: how many certificates may stand between the authority's and the peer's; at most 7.
+        min_rsa_bits: how short an RSA key may be, of the authorities too.
+
+    Raises:
+        ValueError: no root, one that is no certificate, or one with a weak key; a name that is none.
+    """
+    if isinstance(roots, bytes):
+        roots = certificates_in(roots)
+    return Authorities(roots, name, max_depth, min_rsa_bits)
 
 
 def psk(*identities: str) -> TrustPolicy:

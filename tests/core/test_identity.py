@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -60,7 +60,7 @@ def test_the_default_scheme_is_ed25519() -> None:
     assert Identity.generate().scheme == "ed25519"
 
 
-@pytest.mark.parametrize("scheme", ["", "rsa-pss-sha256", "Ed25519"])
+@pytest.mark.parametrize("scheme", ["", "rsa-pss-sha1", "Ed25519"])
 def test_an_unknown_scheme_is_refused(scheme: str) -> None:
     with pytest.raises(ValueError, match="no signature scheme"):
         Identity.generate(scheme)
@@ -307,7 +307,7 @@ FOREIGN: dict[str, Any] = {
     "ed448": ed448.Ed448PrivateKey.generate(),
     "p521": ec.generate_private_key(ec.SECP521R1()),
     "secp256k1": ec.generate_private_key(ec.SECP256K1()),
-    "rsa": rsa.generate_private_key(65537, 2048),
+    "dsa": dsa.generate_private_key(2048),
 }
 
 
