@@ -41,9 +41,11 @@ from nautilus_core.identity.kinds import KINDS
 from nautilus_core.identity.self_signed import self_signed
 from nautilus_core.identity.x509 import X509Chains, encode_chain
 from nautilus_core.testing import Pair, alert_of
+from nautilus_core.transcript import replay
 
 from .certificates import CLIENT, KEYS, NOW, SERVER, Made, authority, identity, issue
 from .helpers import ALICE, BOB, alice, bob
+from .transcript.recording import Recorded
 
 NAME = "gateway.example"
 ROOT = authority()
@@ -431,6 +433,17 @@ def test_an_identity_keeps_its_chain_in_pem() -> None:
         Identity.from_pem(chain)
     shown = Identity.public_only(GATEWAY.public, GATEWAY.certificates)
     assert (shown.credential_type, shown.credential) == ("x509", GATEWAY.credential)
+
+
+def test_a_recorded_handshake_is_judged_by_the_recorded_time() -> None:
+    sides = (
+        alice(trust=policy_for(INITIATOR)),
+        bob(identity=GATEWAY, trust=trust.anyone()),
+    )
+    recorded = Recorded(*sides, wall_time=NOW)
+    without_key = bob(identity=Identity.public_only(GATEWAY.public, GATEWAY.certificates), trust=trust.anyone())
+    for file, side in zip(recorded.files, (sides[0], without_key), strict=True):
+        assert replay(file, side).full
 
 
 # ------------------------------------------------------------------------------------------------ by other makers
