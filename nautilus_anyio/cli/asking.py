@@ -133,10 +133,10 @@ def ask_on_terminal(question: PeerIdentified, remote: object = None) -> str | No
         )
     with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
         termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
+        _PROMPT.opened()
         terminal.write(_shown(question, remote))
         typed = select.poll()
         typed.register(descriptor, select.POLLIN)
-        _PROMPT.opened()
         try:
             while not typed.poll(_LOOK_UP):
                 anyio.from_thread.check_cancelled()
