@@ -57,14 +57,7 @@ class ResolveIdentity(Question[RawDocument], frozen=True, kw_only=True):
 
     def unresolvable(self, reason: str) -> None:
         """There is no document, or it cannot be had: the handshake fails."""
-        self.pending.give(
-            None,
-            unusable(
-                f"the peer's DID could not be resolved: {reason}",
-                expected=f"the document of {shown(self.did)}",
-                hint="try again later, or ask its owner whether the DID is in use",
-            ),
-        )
+        self.pending.give(None, unusable(f"the peer's DID could not be resolved: {reason}"))
 
 
 class DidCredentials(CredentialKind):
@@ -106,7 +99,16 @@ class DidCredentials(CredentialKind):
     def _resolve(self, url: DidUrl, scheme: str) -> Resolving:
         if self._allowed and not any(allowed(url.did) for allowed in self._allowed):
             raise not_trusted(url.did, "one that is allowed")
-        raw: RawDocument = yield ResolveIdentity(did=url.did)
+        try:
+            raw: RawDocument = yield ResolveIdentity(did=url.did)
+        except AuthenticationFailed as failed:
+            if failed.alert != AlertCode.BAD_CERTIFICATE:  # the application does not want this peer
+                raise
+            raise unusable(
+                failed.message,
+                expected=f"the document of {shown(url.did)}",
+                hint="try again later, or ask its owner whether the DID is in use",
+            ) from failed
         return keys_under_authentication(read_document(url.did, raw), url, scheme)
 
 

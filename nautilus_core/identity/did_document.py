@@ -111,7 +111,7 @@ def read_document(did: str, raw: RawDocument) -> Document:
     """
     try:
         document = msgspec.convert(_within_bounds(raw), Document)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # of msgspec, or UnicodeDecodeError
         raise unusable(
             "the DID document is malformed",
             expected="a DID document in JSON",

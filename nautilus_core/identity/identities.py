@@ -170,7 +170,7 @@ class Identity:
         """
         said = _DID_LINES.match(data)
         private_key = _private_key_in(data if said is None else data[said.end() :], passphrase)
-        if said is not None:
+        if said is not None and not certificates:
             return cls(private_key).with_did(said[1].decode("ascii", "replace"))
         pem = certificates or (data if _CERTIFICATE in data else b"")
         return cls.with_certificates(private_key, certificates_in(pem)) if pem else cls(private_key)
