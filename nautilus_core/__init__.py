@@ -38,6 +38,7 @@ from .events import (
 from .handshake import Handshake, State
 from .identity import trust
 from .identity.credentials import CredentialKind, Presented
+from .identity.did import ResolveIdentity
 from .identity.identities import ANONYMOUS, Anonymous, Identity
 from .identity.keys import PublicKey
 from .identity.peers import ClaimedPeer, VerifiedPeer
@@ -120,6 +121,7 @@ __all__ = [
     "Profile",
     "PublicKey",
     "Question",
+    "ResolveIdentity",
     "Role",
     "SecureChannel",
     "Session",

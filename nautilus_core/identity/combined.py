@@ -27,7 +27,8 @@ class _Combined(TrustPolicy):
         self._policies = tuple(policies)
         kinds: dict[str, CredentialKind] = {}
         for policy in policies:
-            kinds.update(policy.kinds)
+            for name, kind in policy.kinds.items():
+                kinds[name] = kinds[name].either(kind) if name in kinds else kind
         self.kinds: Mapping[str, CredentialKind] = MappingProxyType(kinds)
 
     def check_role(self, role: Role) -> None:

@@ -65,6 +65,10 @@ class CredentialKind(ABC):
             AuthenticationFailed: likewise, where more can be said.
         """
 
+    def either(self, other: CredentialKind) -> CredentialKind:
+        """What reads the credentials of one type where a policy takes what `self` and what `other` reads: `other`, as a rule."""
+        return other
+
 
 class RawPublicKeys(CredentialKind):
     """The key itself."""

@@ -21,11 +21,14 @@ from cryptography.x509 import Certificate
 from ..crypto.signatures import SCHEMES, PrivateKey, scheme_named, scheme_of
 from ..errors import LocalProtocolError
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from .did import DID, did_key, stands_under
 from .keys import PublicKey
 from .x509 import X509, Chain, certificates_in, encode_chain, key_of
 
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 _CERTIFICATES: Final = re.compile(_CERTIFICATE + rb".*?-----END CERTIFICATE-----", re.DOTALL)
+_DID_LINE: Final = b"DID: %s\n"
+_DID_LINES: Final = re.compile(rb"\s*DID: ([^\s]{1,8192})\s*\n")
 _NO_PRIVATE_KEY: Final = "this identity has no private key: it was made by Identity.public_only or Identity.delegated"
 
 
@@ -43,7 +46,8 @@ class Identity:
         public: its public key.
         scheme: the name of its signature scheme.
         certificates: its X.509 chain, the leaf first; empty where it has none.
-        credential: what it presents to a peer: the raw public key, or the chain.
+        did: the DID that it presents, perhaps with a fragment; None where it presents none.
+        credential: what it presents to a peer: the raw public key, the chain, or the DID.
         credential_type: which of them.
         signs_elsewhere: whether its signatures come from the application, which is asked for each (`SignatureNeeded`).
 
@@ -57,6 +61,7 @@ class Identity:
         "certificates",
         "credential",
         "credential_type",
+        "did",
         "public",
         "scheme",
         "signs_elsewhere",
@@ -94,13 +99,15 @@ class Identity:
         private_key: PrivateKey | None,
         sign: Callable[[bytes], bytes],
         certificates: Chain = (),
+        did: str | None = None,
     ) -> None:
         self._private_key = private_key
         self._sign = sign
         self.public = public
         self.scheme = public.scheme
         self.certificates = certificates
-        self.credential_type, self.credential = _credential(public, certificates)
+        self.did = did
+        self.credential_type, self.credential = _credential(public, certificates, did)
         self.signs_elsewhere = False
 
     @classmethod
@@ -136,6 +143,22 @@ class Identity:
         identity.signs_elsewhere = True
         return identity
 
+    def with_did(self, did: str | None = None) -> Identity:
+        """The same key, presented by a DID instead.
+
+        Args:
+            did: under whose `authentication` the key stands, perhaps with the fragment of its verification method; by default
+                the `did:key` of the key.
+
+        Raises:
+            ValueError: no DID, or one that holds its own document, where the key does not stand under `authentication`.
+        """
+        identity = type(self).__new__(type(self))
+        own = did_key(self.public) if did is None else did
+        identity._set(self.public, self._private_key, self._sign, did=own)
+        identity.signs_elsewhere = self.signs_elsewhere
+        return identity
+
     @property
     def peer_id(self) -> str:
         """What peers know it by."""
@@ -146,29 +169,36 @@ class Identity:
         return self._sign(message)
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
-        """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase; then its certificates."""
+        """The private key as PKCS#8 in PEM (RFC 5958, RFC 7468), encrypted when there is a passphrase.
+
+        A DID stands on a line before it, certificates after it.
+        """
         if self._private_key is None:
             raise LocalProtocolError(_NO_PRIVATE_KEY)
         encryption: KeySerializationEncryption = NoEncryption()
         if passphrase is not None:
             encryption = BestAvailableEncryption(passphrase)
         key = self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-        return key + b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.certificates)
+        did = b"" if self.did is None else _DID_LINE % self.did.encode()
+        return did + key + b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.certificates)
 
     @classmethod
     def from_pem(cls, data: bytes, passphrase: bytes | None = None, *, certificates: bytes = b"") -> Identity:
         """Load a private key from PKCS#8 in PEM or DER.
 
         Args:
-            data: the key; in PEM, its certificates may stand in the same data, the leaf first.
+            data: the key; in PEM, its certificates may stand in the same data, the leaf first, or its DID on a line before.
             passphrase: of an encrypted key.
             certificates: in PEM, where they stand elsewhere.
 
         Raises:
             ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many; certificates of
-                another key, or out of order.
+                another key, or out of order; a DID as for `with_did`.
         """
-        private_key = _private_key_in(data, passphrase)
+        said = _DID_LINES.match(data)
+        private_key = _private_key_in(data if said is None else data[said.end() :], passphrase)
+        if said is not None and not certificates:
+            return cls(private_key).with_did(said[1].decode("ascii", "replace"))
         pem = certificates or (data if _CERTIFICATE in data else b"")
         return cls.with_certificates(private_key, certificates_in(pem)) if pem else cls(private_key)
 
@@ -201,8 +231,12 @@ def _private_key_in(data: bytes, passphrase: bytes | None) -> PrivateKey:
     return private_key  # type: ignore[return-value]  # scheme_of has just narrowed it
 
 
-def _credential(public: PublicKey, certificates: Chain) -> tuple[str, bytes]:
+def _credential(public: PublicKey, certificates: Chain, did: str | None) -> tuple[str, bytes]:
     """The type of credential of this key, and the credential; `ValueError` where the two do not fit."""
+    if did is not None:
+        if certificates:
+            raise ValueError("an identity presents a DID or certificates, not both")
+        return DID, stands_under(did, public)
     if not certificates:
         if public.scheme not in SCHEMES:
             raise ValueError(f"a {public.scheme} key needs a certificate: use Identity.with_certificates")

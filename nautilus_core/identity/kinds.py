@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from .credentials import CredentialKind, RawPublicKeys
+from .did import DidCredentials
 from .x509 import X509Chains
 
 KINDS: Final[Mapping[str, CredentialKind]] = MappingProxyType(
@@ -15,6 +16,7 @@ KINDS: Final[Mapping[str, CredentialKind]] = MappingProxyType(
         for kind in (
             RawPublicKeys(),
             X509Chains(),
+            DidCredentials(),
         )
     }
 )

@@ -1,6 +1,6 @@
 """Policies that decide whom to trust, once a proof has verified. They read no files and ask nobody but the application.
 
-`pinned`, `known_peers`, `anyone`, `ask` and `authorities` make one.
+`pinned`, `known_peers`, `anyone`, `ask`, `authorities` and `dids` make one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ..events import PeerIdentified
 from .authorities import Authorities
 from .combined import AllOf, AnyOf, DecidedBy, DecideFunction
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
+from .did import Allowed
+from .dids import Dids
 from .keys import NOISE_STATIC_TYPES, PublicKey, check_peer_id
 from .peers import ClaimedPeer, Peer, VerifiedPeer
 from .policy import Deciding, TrustPolicy, accepted, schemes_in
@@ -237,6 +239,22 @@ def psk(*identities: str) -> TrustPolicy:
         identities: of the pre-shared keys that will do; none for each that the profile has.
     """
     return HasPsk(identities)
+
+
+def dids(*allow: str | Allowed, methods: Iterable[str] = ()) -> TrustPolicy:
+    """Trust whoever owns one of these DIDs (W3C DID Core 1.0). The session's peer has the DID as its `identifier`.
+
+    A DID that does not hold its own document, as `did:web`, makes the handshake ask `ResolveIdentity`; one that is not
+    allowed is refused before that.
+
+    Args:
+        allow: DIDs, and functions that say of a DID whether it is trusted.
+        methods: of whose DIDs all are trusted, as `key`.
+
+    Raises:
+        ValueError: nobody would be trusted, or something is no DID or no name of a method.
+    """
+    return Dids(allow, methods)
 
 
 def all_of(*policies: TrustPolicy) -> TrustPolicy:
