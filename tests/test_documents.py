@@ -43,6 +43,11 @@ def test_a_program_of_the_readme_runs_as_it_stands(program: str, expected: str) 
     assert re.fullmatch(expected, output_of(program))
 
 
+def test_a_kind_of_credential_of_ones_own_is_one_class() -> None:
+    (program,) = programs("docs/credentials.md")
+    assert output_of(program) == "ssh-public-key True\n"
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> None:
     program = programs("docs/binding.md")[-1]

@@ -19,6 +19,9 @@ from .keys import PublicKey
 RAW_PUBLIC_KEY: Final = "raw-public-key"
 ANONYMOUS_TYPE: Final = "anonymous"
 
+MAX_CREDENTIAL_TYPE: Final = 64
+"""Bytes of the name of a kind."""
+
 MAX_CREDENTIAL: Final = 32_768
 """Bytes of any credential on the wire."""
 

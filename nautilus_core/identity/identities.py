@@ -20,7 +20,7 @@ from cryptography.x509 import Certificate
 
 from ..crypto.signatures import SCHEMES, PrivateKey, scheme_named, scheme_of
 from ..errors import LocalProtocolError
-from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from .credentials import ANONYMOUS_TYPE, MAX_CREDENTIAL, MAX_CREDENTIAL_TYPE, RAW_PUBLIC_KEY
 from .did import DID, did_key, stands_under
 from .keys import PublicKey
 from .x509 import X509, Chain, certificates_in, encode_chain, key_of
@@ -141,6 +141,26 @@ class Identity:
         """
         identity = cls.public_only(public)
         identity.signs_elsewhere = True
+        return identity
+
+    def presenting(self, credential_type: str, credential: bytes) -> Identity:
+        """The same key, presented by a credential of a kind of your own: see `CredentialKind`.
+
+        Args:
+            credential_type: the kind's name; 1 to 64 bytes.
+            credential: as the kind reads it; at most `MAX_CREDENTIAL` bytes.
+
+        Raises:
+            ValueError: one of them is too long, or the name is empty.
+        """
+        if not 1 <= len(credential_type.encode()) <= MAX_CREDENTIAL_TYPE or len(credential) > MAX_CREDENTIAL:
+            raise ValueError(
+                f"a credential has a type of 1 to {MAX_CREDENTIAL_TYPE} bytes, and at most {MAX_CREDENTIAL} bytes itself"
+            )
+        identity = type(self).__new__(type(self))
+        identity._set(self.public, self._private_key, self._sign)
+        identity.credential_type, identity.credential = credential_type, credential
+        identity.signs_elsewhere = self.signs_elsewhere
         return identity
 
     def with_did(self, did: str | None = None) -> Identity:
