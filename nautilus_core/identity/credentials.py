@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from ..crypto.signatures import SCHEMES
 from ..events import Question
@@ -26,8 +27,7 @@ MAX_CREDENTIAL: Final = 32_768
 """Bytes of any credential on the wire."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(msgspec.Struct, frozen=True):
     """A credential that was read. It proves nothing until a signature verifies under one of its keys.
 
     Attributes:

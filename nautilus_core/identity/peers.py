@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from ..errors import AlertCode, AuthenticationFailed
@@ -16,6 +15,7 @@ from .identities import Anonymous
 from .keys import PublicKey
 
 _ONLY_VERIFICATION: Final = object()
+_NOTHING_MORE: Final = Presented(())
 
 
 class VerifiedPeer:
@@ -50,13 +50,15 @@ class VerifiedPeer:
     ) -> None:
         if proof is not _ONLY_VERIFICATION:
             raise TypeError("only the verification of a proof makes a VerifiedPeer")
-        put = partial(object.__setattr__, self)
-        put("credential_type", credential_type)
-        put("public_key", public_key)
-        put("identifier", None if presented is None else presented.identifier)
-        put("evidence", None if presented is None else presented.evidence)
-        put("names", names)
-        put("valid_until", valid_until if presented is None or valid_until is not None else presented.valid_until)
+        put = object.__setattr__
+        put(self, "credential_type", credential_type)
+        put(self, "public_key", public_key)
+        put(self, "names", names)
+        if presented is None:
+            presented = _NOTHING_MORE
+        put(self, "identifier", presented.identifier)
+        put(self, "evidence", presented.evidence)
+        put(self, "valid_until", presented.valid_until if valid_until is None else valid_until)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a VerifiedPeer does not change")

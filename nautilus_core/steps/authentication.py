@@ -170,7 +170,8 @@ class Authentication(MessageStep[Proof]):
         kind, scheme, credential = message.credential_type, message.scheme, message.credential
         content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
         self._peer = peer = verify_possession(kind, presented, message.signature, content)
-        return settle(self._negotiation.trust.authorize(peer, context), self._admit)
+        decision = self._negotiation.trust.authorize(peer, context)
+        return None if decision is None else settle(decision, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:
         self._peer = peer

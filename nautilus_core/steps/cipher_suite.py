@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,13 +115,14 @@ class SuiteNegotiation:
         if isinstance(self.options.identity, Identities):
             self.identity = self.options.identity.named(context.extensions.get(TARGET))
 
-    def common(self) -> list[str]:
+    def common(self) -> Iterator[str]:
         """On the responder: the suites that both ends can use, in its own order."""
         offered, suites = self.offered, self.options.suites
         if offered is None:
             raise InvalidMessage("no suites to select from", alert=AlertCode.UNEXPECTED_MESSAGE)
-        names = [name for name in self.options.usable[RESPONDER] if name in offered.suites]
-        return names if self.hash is None else [name for name in names if suites[name].hash.name == self.hash]
+        for name in self.options.usable[RESPONDER]:
+            if name in offered.suites and (self.hash is None or suites[name].hash.name == self.hash):
+                yield name
 
     def select(self, name: str, schemes: Sequence[str], credential_types: Sequence[str]) -> None:
         """Fix the suite; `NegotiationFailed` unless the peer can verify this side's identity, by what it says it can.
@@ -210,16 +211,16 @@ class CipherSuiteAck(MessageStep[SuiteSelection]):
 
     def _choose(self, negotiation: SuiteNegotiation, offered: SuiteOffer) -> str:
         """The first of our suites in common; where our identity does not do, the first that is a Noise protocol."""
-        noise, common = negotiation.options.noise, negotiation.common()
-        if not common:
+        noise, selected = negotiation.options.noise, next(negotiation.common(), None)
+        if selected is None:
             raise NegotiationFailed(
                 "no cipher suite in common",
                 expected=f"one of {listed(negotiation.options.usable[RESPONDER])}",
                 received=listed(offered.suites),
             )
         if not noise or negotiation.fits(offered.schemes, offered.credential_types):
-            return common[0]
-        return next((name for name in common if name in noise), common[0])
+            return selected
+        return next((name for name in negotiation.common() if name in noise), selected)
 
     def read(self, context: Context, message: SuiteSelection) -> None:
         """Check that the suite was offered, and that the responder can verify us."""

@@ -184,7 +184,7 @@ class BindPsks(MessageStep[PskBinders]):
                 received=str(len(message.binders)),
                 alert=AlertCode.ILLEGAL_PARAMETER,
             )
-        common = agreement.negotiation.common()
+        common = tuple(agreement.negotiation.common())
         if not common:
             return  # `suite` refuses that, whichever psks there are
         index = agreement.choose(common)
