@@ -231,9 +231,8 @@ def nautilus(
             SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
         ]
 
-    check = None if all(suite_options.usable.values()) else suite_options.check_role
     offers = _offers(identity, trust, protocols, suites)
-    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
+    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, suite_options.check_role)
 
 
 def noise(

@@ -90,9 +90,12 @@ class Output:
         peer = session.peer
         key = getattr(peer, "public_key", None)
         words = f" ({key.words})" if key is not None else ""
+        names = getattr(peer, "names", ())
+        certified = f", certified as {', '.join(names)}" if names else ""
         self.note(
-            f"connected to {peer.peer_id}{words}, {session.suite}",
+            f"connected to {peer.peer_id}{words}{certified}, {session.suite}",
             peer=peer.peer_id,
+            **({"names": names} if names else {}),
             suite=session.suite,
             protocol=session.protocol,
         )

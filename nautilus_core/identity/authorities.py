@@ -53,6 +53,7 @@ _PEER_POLICY: Final = (
 )
 """The Web PKI's, but what private authorities do within RFC 5280 is no fault: extensions that are critical, no key identifier."""
 _LONGEST_REASON: Final = 300
+_WANTS_A_NAME: Final = "authorities() as the initiator wants the name that was dialled: name="
 
 
 class Authorities(TrustPolicy):
@@ -81,14 +82,18 @@ class Authorities(TrustPolicy):
         self._min_rsa_bits = min_rsa_bits
         self._store = Store(list(self._roots))
 
+    def check_role(self, role: Role) -> None:
+        if self._name is None and role is INITIATOR:
+            raise ValueError(_WANTS_A_NAME)
+
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> VerifiedPeer:
         now = context.wall_time
         if now is None or now.tzinfo is None:
             raise LocalProtocolError(
                 "authorities() judge certificates by date: Handshake(..., wall_time=) wants the time with its time zone"
             )
-        if self._name is None and context.role is INITIATOR:
-            raise LocalProtocolError("authorities() as the initiator wants the name that was dialled: name=")
+        if self._name is None and context.role is INITIATOR:  # a list of steps of one's own, which checked no role
+            raise LocalProtocolError(_WANTS_A_NAME)
         chain = _chain_of(peer)
         if chain is None or not isinstance(peer, VerifiedPeer):
             raise AuthenticationFailed("the peer showed no certificate", expected=X509, received=peer.credential_type)

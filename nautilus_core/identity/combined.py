@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import AuthenticationFailed
+from ..role import Role
 from .credentials import CredentialKind
 from .keys import PublicKey
 from .peers import ClaimedPeer, Peer, VerifiedPeer
@@ -29,6 +30,10 @@ class _Combined(TrustPolicy):
             for name, kind in policy.kinds.items():
                 kinds[name] = kinds[name].either(kind) if name in kinds else kind
         self.kinds: Mapping[str, CredentialKind] = MappingProxyType(kinds)
+
+    def check_role(self, role: Role) -> None:
+        for policy in self._policies:
+            policy.check_role(role)
 
 
 class AllOf(_Combined):
@@ -95,6 +100,9 @@ class DecidedBy(TrustPolicy):
         self.credential_types = policy.credential_types
         self.kinds = policy.kinds
         self.static_keys = policy.static_keys
+
+    def check_role(self, role: Role) -> None:
+        self._policy.check_role(role)
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
         return self._policy.known_key(scheme, credential)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, SCHEMES
 from ..events import Question
+from ..role import Role
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
 from .keys import NOISE_STATIC_TYPES, PublicKey
 from .kinds import KINDS
@@ -48,6 +49,9 @@ class TrustPolicy(ABC):
     def anonymous(self) -> bool:
         """Whether it admits a peer that does not say who it is."""
         return ANONYMOUS_TYPE in self.credential_types
+
+    def check_role(self, role: Role) -> None:  # noqa: B027  # most policies serve both
+        """Raise `ValueError` where it cannot judge the peers of a handshake in which this side is `role`."""
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
         """The presented key as an object, where the policy has it: it need not be parsed again in every handshake."""

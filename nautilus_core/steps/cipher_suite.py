@@ -72,7 +72,8 @@ class SuiteOptions:
         return cls(identity, trust, usable, suites, noise)
 
     def check_role(self, role: Role) -> None:
-        """Raise `ValueError` where `role` could offer, or select, no suite at all."""
+        """Raise `ValueError` where `role` could offer, or select, no suite at all, or could not judge its peer."""
+        self.trust.check_role(role)
         if not self.usable[role]:
             why = "; ".join(suite.problems[role] for suite in self.noise.values())
             raise ValueError(

@@ -33,8 +33,12 @@ def connected(*arguments: str | Path | int, code: int = 0) -> list[dict[str, Any
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
+BY_KEY = ("raw-public-key", "x509")
+"""What the command takes from peers whose keys it judges."""
+
+
 def bobs(**arguments: Any) -> Profile:
-    return profiles.nautilus(**{"identity": BOB, "trust": trust.anyone(), **arguments})
+    return profiles.nautilus(**{"identity": BOB, "trust": trust.anyone(kinds=BY_KEY), **arguments})
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_both_ends_record_with_secrets_and_log_keys(tmp_path: Path, bobs_key: Pa
         eventually(lambda: len(list(folder.iterdir())) == 1)
     (theirs,) = folder.iterdir()
     assert transcript.replay(theirs, bobs()).full
-    ours = profiles.nautilus(identity=ALICE, trust=trust.pinned(BOB.peer_id))
+    ours = profiles.nautilus(identity=ALICE, trust=trust.pinned(BOB.peer_id, kinds=BY_KEY))
     assert transcript.replay(file, ours).outcome == "completed"
     assert transcript.replay(file, bobs(), other_side=True, tape=theirs).full
     assert all(frame.body is not None for frame in transcript.opened(file, keys))

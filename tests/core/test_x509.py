@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ from nautilus_core.identity.kinds import KINDS
 from nautilus_core.identity.self_signed import self_signed
 from nautilus_core.identity.x509 import X509Chains, encode_chain
 from nautilus_core.testing import Pair, alert_of
+from nautilus_core.transcript import replay
 
 from .certificates import CLIENT, KEYS, NOW, SERVER, Made, authority, identity, issue
 from .helpers import ALICE, BOB, alice, bob
+from .transcript.recording import Recorded
 
 NAME = "gateway.example"
 ROOT = authority()
@@ -139,6 +142,16 @@ def test_a_responder_may_want_one_name() -> None:
     assert welcomed(judged(GATEWAY, policy_for(RESPONDER, name=NAME.upper()), RESPONDER), RESPONDER).names == (NAME,)
     error = refused(judged(GATEWAY, policy_for(RESPONDER, name="other.example"), RESPONDER), RESPONDER)
     assert error.message == "the peer's certificate is for another name"
+
+
+def test_a_time_is_one_in_every_zone() -> None:
+    east = timezone(timedelta(hours=14))
+    welcomed(judged(GATEWAY, policy_for(INITIATOR), now=NOW.astimezone(east)))
+    late = identity(ROOT.issue(ends=timedelta(hours=1)))
+    welcomed(judged(late, policy_for(INITIATOR), now=NOW.astimezone(east)))
+    refused(
+        judged(late, policy_for(INITIATOR), now=(NOW + timedelta(hours=2)).astimezone(timezone(timedelta(hours=-12))))
+    )
 
 
 @BOTH
@@ -299,9 +312,18 @@ def test_without_a_time_certificates_cannot_be_judged(now: datetime | None) -> N
 
 
 def test_who_dials_says_whom() -> None:
-    pair = judged(GATEWAY, trust.authorities([ROOT.certificate]))
+    nameless = trust.authorities([ROOT.certificate])
+    for policy in (
+        nameless,
+        trust.any_of(trust.anyone(), nameless),
+        trust.decided_by(lambda peer, context: None, nameless),
+    ):
+        with pytest.raises(ValueError, match="the initiator wants the name that was dialled: name="):
+            judged(GATEWAY, policy)
+        welcomed(judged(GATEWAY, policy, RESPONDER), RESPONDER)
+    unchecked = replace(alice(trust=nameless), check=None)
+    pair = Pair(Handshake(INITIATOR, unchecked, wall_time=NOW), bob(identity=GATEWAY, trust=trust.anyone())).run()
     assert isinstance(pair.initiator.error, LocalProtocolError)
-    assert "name=" in str(pair.initiator.error)
 
 
 def test_wrong_options_are_refused_early() -> None:
@@ -411,6 +433,17 @@ def test_an_identity_keeps_its_chain_in_pem() -> None:
         Identity.from_pem(chain)
     shown = Identity.public_only(GATEWAY.public, GATEWAY.certificates)
     assert (shown.credential_type, shown.credential) == ("x509", GATEWAY.credential)
+
+
+def test_a_recorded_handshake_is_judged_by_the_recorded_time() -> None:
+    sides = (
+        alice(trust=policy_for(INITIATOR)),
+        bob(identity=GATEWAY, trust=trust.anyone()),
+    )
+    recorded = Recorded(*sides, wall_time=NOW)
+    without_key = bob(identity=Identity.public_only(GATEWAY.public, GATEWAY.certificates), trust=trust.anyone())
+    for file, side in zip(recorded.files, (sides[0], without_key), strict=True):
+        assert replay(file, side).full
 
 
 # ------------------------------------------------------------------------------------------------ by other makers

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
@@ -138,6 +138,51 @@ def test_foreign_keys_and_names_are_refused() -> None:
 
 
 SIGNATURES = {name: signature_of(scheme) for name, scheme in SCHEMES.items()}
+
+
+# ------------------------------------------------------------------------------------------------ RSA-PSS
+
+
+def test_rsa_pss_is_that_of_the_rfc_with_a_salt_of_32_bytes() -> None:
+    scheme = scheme_named("rsa-pss-sha256")
+    key = rsa.generate_private_key(65537, 2048)
+    verifies = scheme.verifier(scheme.public_bytes(key))
+    signature = scheme.signer(key)(b"message")
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    key.public_key().verify(signature, b"message", pss, hashes.SHA256())
+    assert verifies(signature, b"message")
+    assert not verifies(signature, b"another")
+    for other, digest in (
+        (padding.PSS(padding.MGF1(hashes.SHA256()), 20), hashes.SHA256()),
+        (padding.PSS(padding.MGF1(hashes.SHA384()), 32), hashes.SHA256()),
+        (padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA384()),
+        (padding.PKCS1v15(), hashes.SHA256()),
+    ):
+        assert not verifies(key.sign(b"message", other, digest), b"message")
+
+
+@pytest.mark.parametrize(("bits", "fits"), [(2047, False), (2048, True), (8192, True), (8193, False)])
+def test_rsa_keys_are_neither_weak_nor_slow(bits: int, fits: bool) -> None:
+    scheme = scheme_named("rsa-pss-sha256")
+    data = scheme.encode(rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) + 1).public_key())
+    if fits:
+        assert not scheme.verifier(data)(bytes(bits // 8), b"message")
+    else:
+        with pytest.raises(ValueError, match=f"{bits} bits; it has 2048 to 8192"):
+            scheme.verifier(data)
+
+
+def test_an_rsa_key_has_one_encoding() -> None:
+    scheme = scheme_named("rsa-pss-sha256")
+    ours = rsa.generate_private_key(65537, 2048).public_key()
+    for data in (
+        b"",
+        scheme.encode(ours) + b"\0",
+        ours.public_bytes(Encoding.DER, PublicFormat.PKCS1),
+        KEYS["ed25519"].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    ):
+        with pytest.raises(ValueError):
+            scheme.verifier(data)
 
 
 # ------------------------------------------------------------------------------------------------ Ed25519

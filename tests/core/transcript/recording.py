@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ class Recorded:
         secrets: bool = True,
         use: Callable[[Pair], object] | None = None,
         whole_channel: bool = False,
+        wall_time: datetime | None = None,
         **options: Any,
     ) -> None:
         self.profiles = initiator, responder
@@ -44,7 +46,7 @@ class Recorded:
             for file in self.files
         ]
         ends = [
-            Handshake(role, profile, recorder=recorder, key_log=key_log.append)
+            Handshake(role, profile, recorder=recorder, key_log=key_log.append, wall_time=wall_time)
             for role, profile, recorder, key_log in zip(
                 (INITIATOR, RESPONDER), self.profiles, recorders, self.key_logs, strict=True
             )
