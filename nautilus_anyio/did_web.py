@@ -19,6 +19,7 @@ import anyio
 
 from nautilus_core.identity.did_document import MAX_DOCUMENT, parse_did
 
+from .errors import in_words
 from .resolve import Unresolvable
 
 try:
@@ -213,6 +214,10 @@ def _why(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.errno:
+            return in_words(cause)
         said = str(cause).partition("\n")[0] or said
         cause = cause.__cause__ or cause.__context__
     return said or type(error).__name__

@@ -11,7 +11,7 @@ import select
 import sys
 import termios
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -21,9 +21,13 @@ import anyio
 import anyio.from_thread
 
 from nautilus_core import ANONYMOUS, Anonymous, Identity, PeerIdentified, Profile, TrustPolicy, profiles, trust
+from nautilus_core.identity.did import DidCredentials
 
+from .. import resolve
+from ..connect import Answer
 from ..stores import KnownPeersFile, load_identity, save_identity
 from .output import Output, add_output
+from .resolving import Documents
 
 
 def add_command(
@@ -104,13 +108,15 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         help="private key of `nautilus keygen` (default: identity.pem in ~/.config/nautilus, made at first use)",
     )
     parser.add_argument("--anonymous", action="store_true", help="do not say who we are")
+    parser.add_argument("--did", action="store_true", help="say who we are by the did:key of the identity")
     add_passphrase(parser)
     parser.add_argument(
         "--trust",
         metavar="POLICY",
         default="known-peers",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
-        "remember, as SSH does), ask (each time), anyone, or a file in PEM with the certificates of authorities "
+        "remember, as SSH does), ask (each time), anyone, did:METHOD:ID (DIDs, with commas in between), or a file in PEM with "
+        "the certificates of authorities "
         "(default: known-peers)",
     )
     parser.add_argument(
@@ -151,12 +157,15 @@ def _identity(options: argparse.Namespace) -> Identity | Anonymous:
     if options.anonymous:
         if options.identity is not None:
             raise ValueError("--anonymous does not go with --identity: say who we are, or do not")
+        if options.did:
+            raise ValueError("--anonymous does not go with --did: say who we are, or do not")
         return ANONYMOUS
     path = options.identity
     if path is None:
         path = configuration() / "identity.pem"
         _make_identity(path, options.output)
-    return identity_from(path, options.passphrase_file)
+    identity = identity_from(path, options.passphrase_file)
+    return identity.with_did() if options.did and identity.did is None else identity
 
 
 def _make_identity(path: Path, output: Output) -> None:
@@ -211,9 +220,11 @@ def configuration() -> Path:
 
 
 _LOOK_UP: Final = 100  # milliseconds
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone, or a file with the certificates of authorities"
-_BY_KEY: Final = ("raw-public-key", "x509")
-"""Kinds of credential in which a key may come, where the key itself is what is trusted."""
+_POLICIES: Final = (
+    "pinned:KEY, known-peers[:FILE], ask, anyone, did:METHOD:ID, or a file with the certificates of authorities"
+)
+_BY_KEY: Final = ("raw-public-key", "x509", DidCredentials(lambda did: False))
+"""Kinds of credential in which a key may come, where the key itself is what is trusted: no DID is looked up for that."""
 
 
 def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
@@ -233,6 +244,10 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
         return trust.anyone(anonymous=options.allow_anonymous, kinds=_BY_KEY)
     if policy == "ask":
         return trust.ask(anonymous=options.allow_anonymous, kinds=_BY_KEY)
+    if kind == "did":
+        if options.allow_anonymous:
+            raise ValueError("--allow-anonymous does not go with a DID: an anonymous peer has none")
+        return trust.dids(*policy.split(","))
     if by_file:
         return _authorities(Path(policy), options, name)
     raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")
@@ -249,8 +264,8 @@ def _authorities(path: Path, options: argparse.Namespace, name: str | None) -> T
         raise ValueError(f"--trust {path}: {error}") from error
 
 
-def answering() -> Callable[[Any], Awaitable[None]]:
-    """Asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last.
+def answering() -> Answer:
+    """Looks up DID documents, and asks on the terminal, one question at a time: a "yes" is meant for the peer that is shown last.
 
     Who waits with the same question, as the connections of one tunnel do at a first contact, gets the same answer.
     """
@@ -274,7 +289,7 @@ def answering() -> Callable[[Any], Awaitable[None]]:
         else:
             question.reject(refusal)
 
-    return answer
+    return resolve.answering(Documents(), answer)
 
 
 def ask_on_terminal(question: PeerIdentified) -> str | None:
