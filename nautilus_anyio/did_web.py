@@ -35,6 +35,7 @@ _PORT: Final = re.compile(r"[0-9]{1,5}")
 _HTTPS: Final = 443
 _LAST_PORT: Final = 65_535
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_UNICAST: Final = IPv6Network("2000::/3")  # all that is public of IPv6 so far
 _MOST_ADDRESSES: Final = 4
 _MOST_REDIRECTS: Final = 3
 _GONE: Final = (404, 410)
@@ -132,7 +133,9 @@ class DidWebResolver:
         inner = _within(address)
         if inner is not None:
             return self._allows(inner)
-        return address.is_global and not address.is_multicast
+        return address.is_global and (
+            not address.is_multicast if isinstance(address, IPv4Address) else address in _UNICAST
+        )
 
     async def _get(self, client: httpx.AsyncClient, place: _Place, address: _Address) -> bytes:
         """The document from one address, also after redirects on the same host."""

@@ -136,6 +136,7 @@ async def test_addresses_that_are_not_public_are_refused() -> None:
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
         "255.255.255.255", "::", "::1", "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
         "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a00:1::1", "2001:db8::1",
+        "64:ff9b:1::1", "::7f00:1", "fec0::1",
     ],
 )  # fmt: skip
 async def test_which_addresses_are_not_public(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
