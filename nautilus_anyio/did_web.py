@@ -105,11 +105,12 @@ class DidWebResolver:
 
     async def _fetch(self, place: _Place) -> bytes:
         addresses = await self._addresses(place)
-        async with httpx.AsyncClient(verify=self._ssl_context, trust_env=False, timeout=self._timeout) as client:
+        each = httpx.Timeout(self._timeout, connect=self._timeout / len(addresses))
+        async with httpx.AsyncClient(verify=self._ssl_context, trust_env=False, timeout=each) as client:
             for address in addresses[:-1]:
                 try:
                     return await self._get(client, place, address)
-                except httpx.ConnectError:
+                except (httpx.ConnectError, httpx.ConnectTimeout):
                     continue
             return await self._get(client, place, addresses[-1])
 

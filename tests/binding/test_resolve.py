@@ -173,6 +173,9 @@ async def test_a_name_that_changes_its_mind_changes_nothing(monkeypatch: pytest.
         monkeypatch.setattr(anyio, "getaddrinfo", naming(["127.0.0.9", "127.0.0.1"]))
         assert await resolver().resolve(did) == b"found"  # where nobody listens at the first
         assert set(server.names) == {"gateway.example"}
+        async with await anyio.create_tcp_listener(local_host="127.0.0.9", local_port=server.port):
+            monkeypatch.setattr(anyio, "getaddrinfo", naming(["127.0.0.9", "127.0.0.1"]))
+            assert await resolver(timeout=2.0).resolve(did) == b"found"  # where somebody listens who says nothing
 
 
 async def test_the_certificate_must_be_for_the_name_and_from_an_authority(monkeypatch: pytest.MonkeyPatch) -> None:
