@@ -6,12 +6,15 @@ from .connect import Answer, EventHook, connect, connect_unix, handshake
 from .errors import ChannelFailed, TransportFailed
 from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
 from .psk_file import PskFile, load_psks
+from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
 from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
 
 __all__ = [
     "Answer",
+    "ByMethod",
+    "Cache",
     "ChannelFailed",
     "ConnectionFailure",
     "ErrorHook",
@@ -20,12 +23,15 @@ __all__ = [
     "KnownPeersFile",
     "ObjectByteStream",
     "PskFile",
+    "Resolver",
     "SecureAttribute",
     "SecureListener",
     "SecureStream",
     "Signer",
     "StoreError",
     "TransportFailed",
+    "Unresolvable",
+    "answering",
     "connect",
     "connect_unix",
     "handshake",

@@ -13,6 +13,7 @@ from cryptography.x509 import Certificate
 
 from nautilus_core import Identity
 from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES, SCHEMES, scheme_named
+from nautilus_core.identity.did import did_key
 from nautilus_core.identity.self_signed import self_signed
 from nautilus_core.identity.x509 import names_in
 
@@ -24,6 +25,7 @@ _KEYGEN_EXAMPLES: Final = """\
   nautilus keygen node.pem                        an Ed25519 key
   nautilus keygen node.pem --scheme ml-dsa-65     a post-quantum one
   nautilus keygen node.pem --passphrase           encrypted; asks for the passphrase
+  nautilus keygen node.pem --did-key              presents its did:key
   nautilus keygen node.pem --x509-self-signed --name node.example    with a certificate"""
 
 _SHOW_EXAMPLES: Final = """\
@@ -31,6 +33,7 @@ _SHOW_EXAMPLES: Final = """\
   nautilus identity show node.pem --json          for a script"""
 
 
+_LONGEST_DID: Final = 200  # characters
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 """So much earlier a certificate is valid, for peers whose clock is slow."""
 
@@ -42,6 +45,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--scheme", choices=list(CERTIFIED_SCHEMES), default="ed25519", help="signature scheme (default: ed25519)"
     )
+    parser.add_argument("--did-key", action="store_true", help="an identity that says who it is by its did:key")
     parser.add_argument(
         "--x509-self-signed", action="store_true", help="with an X.509 certificate, self-signed, valid for a year"
     )
@@ -92,6 +96,8 @@ def _passphrase_for(options: argparse.Namespace) -> bytes:
 
 
 def _generate(options: argparse.Namespace) -> Identity:
+    if options.did_key and options.x509_self_signed:
+        raise ValueError("--did-key does not go with --x509-self-signed: an identity presents a DID or a certificate")
     if options.x509_self_signed:
         key = scheme_named(options.scheme).generate()
         begins = datetime.now(UTC) - _CLOCKS_DIFFER
@@ -100,7 +106,8 @@ def _generate(options: argparse.Namespace) -> Identity:
         raise ValueError("--name goes with --x509-self-signed: a key alone has no name")
     if options.scheme not in SCHEMES:
         raise ValueError(f"a {options.scheme} key needs a certificate: add --x509-self-signed")
-    return Identity.generate(options.scheme)
+    identity = Identity.generate(options.scheme)
+    return identity.with_did() if options.did_key else identity
 
 
 def show(options: argparse.Namespace) -> int:
@@ -116,6 +123,11 @@ def describe(output: Output, identity: Identity) -> None:
         f"{key.peer_id}\n{key.words}\n"
         f"scheme       {key.scheme}\nfingerprint  {key.fingerprint.hex()}\npublic key   {shown(key.data)}"
     )
+    did = identity.did or (did_key(key) if key.scheme in SCHEMES else None)
+    if did is not None:
+        text += f"\ndid          {did if len(did) <= _LONGEST_DID else 'of such a key is long: --json has it'}"
+    if identity.did is not None:
+        text += "\npresents     the DID"
     certificates = [_said_by(certificate) for certificate in identity.certificates]
     for said in certificates:
         text += "\ncertificate  {subject}\n  issued by  {issuer}\n  names      ".format(**said)
@@ -128,6 +140,7 @@ def describe(output: Output, identity: Identity) -> None:
         scheme=key.scheme,
         fingerprint=key.fingerprint.hex(),
         public_key=key.data.hex(),
+        **({} if did is None else {"did": did, "presents_did": identity.did is not None}),
         **({"certificates": certificates} if certificates else {}),
     )
 

@@ -25,11 +25,13 @@ from nautilus_core import (
 
 from ..connect import EventHook, handshake, reach
 from ..listen import ConnectionFailure, Handler, accept_all
+from ..resolve import answering
 from ..stream import SecureStream
 from .asking import Questions, words_in_lines
 from .options import REACH_TIMEOUT
 from .output import Output
 from .recording import recording_from
+from .resolving import Documents
 from .serving import Place, bound_from, listening, quieten_log
 
 _PATIENCE: Final = 1.0
@@ -53,6 +55,7 @@ class Meeting:
         self._options = options
         self._profile = profile
         self._questions = Questions()
+        self._documents = Documents()
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
@@ -98,7 +101,13 @@ class Meeting:
         asking = self._questions.of(remote)
         try:
             return await handshake(
-                raw, role, self._profile, timeout=seconds, answer=asking, on_event=on_event, **self._recorded
+                raw,
+                role,
+                self._profile,
+                timeout=seconds,
+                answer=answering(self._documents, asking),
+                on_event=on_event,
+                **self._recorded,
             )
         except HandshakeTimeout as error:
             waited = f"{self._options.timeout:g} seconds"

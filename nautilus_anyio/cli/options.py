@@ -26,6 +26,7 @@ from nautilus_core import (
     profiles,
     trust,
 )
+from nautilus_core.identity.did import DidCredentials
 
 from ..psk_file import load_psks
 from ..stores import KnownPeersFile, load_identity, save_identity
@@ -137,14 +138,15 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         help="private key of `nautilus keygen` (default: identity.pem in ~/.config/nautilus, made at first use)",
     )
     who.add_argument("--anonymous", action="store_true", help="do not say who we are")
+    parser.add_argument("--did", action="store_true", help="say who we are by the did:key of the identity")
     add_passphrase(parser)
     parser.add_argument(
         "--trust",
         metavar="POLICY",
         help="whom to trust: pinned:KEY (peer ids, with commas in between), known-peers[:FILE] (ask at the first contact and "
         "remember, as SSH does), ask (each time), anyone, psk[:IDENTITY] (whoever has the pre-shared key, or one of these, with "
-        "commas in between), or a file in PEM with the certificates of authorities (default: psk with --psk-file, else "
-        "known-peers)",
+        "commas in between), did:METHOD:ID (DIDs, with commas in between), or a file in PEM with the certificates of authorities "
+        "(default: psk with --psk-file, else known-peers)",
     )
     parser.add_argument(
         "--psk-file", type=Path, metavar="FILE", help="pre-shared keys, for this user's eyes alone; see docs/binding.md"
@@ -208,12 +210,15 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
 
 def _identity(options: argparse.Namespace) -> Identity | Anonymous:
     if options.anonymous:
+        if options.did:
+            raise ValueError("--anonymous does not go with --did: say who we are, or do not")
         return ANONYMOUS
     path = options.identity
     if path is None:
         path = configuration() / "identity.pem"
         _make_identity(path, options.output)
-    return identity_from(path, options.passphrase_file)
+    identity = identity_from(path, options.passphrase_file)
+    return identity.with_did() if options.did and identity.did is None else identity
 
 
 def _make_identity(path: Path, output: Output) -> None:
@@ -272,11 +277,10 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
-_POLICIES: Final = (
-    "pinned:KEY, known-peers[:FILE], ask, anyone, psk[:IDENTITY], or a file with the certificates of authorities"
-)
-_BY_KEY: Final = ("raw-public-key", "x509")
-"""Kinds of credential in which a key may come, where the key itself is what is trusted."""
+_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone, psk[:IDENTITY], did:METHOD:ID, or a file with the "
+    "certificates of authorities"
+_BY_KEY: Final = ("raw-public-key", "x509", DidCredentials(lambda did: False))
+"""Kinds of credential in which a key may come, where the key itself is what is trusted: no DID is looked up for that."""
 
 
 class _ToldKnownPeers(KnownPeersFile):
@@ -312,10 +316,13 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
         if options.psk_file is None:
             raise ValueError("--trust psk goes with --psk-file FILE, which has the keys")
         return trust.psk(*filter(None, argument.split(",")))
-    if policy == "anyone":
-        return trust.anyone(anonymous=options.allow_anonymous, kinds=_BY_KEY)
-    if policy == "ask":
-        return trust.ask(anonymous=options.allow_anonymous, kinds=_BY_KEY)
+    if policy in ("anyone", "ask"):
+        whoever = trust.anyone if policy == "anyone" else trust.ask
+        return whoever(anonymous=options.allow_anonymous, kinds=_BY_KEY)
+    if kind == "did":
+        if options.allow_anonymous:
+            raise ValueError("--allow-anonymous does not go with a DID: an anonymous peer has none")
+        return trust.dids(*policy.split(","))
     if by_file:
         return _authorities(Path(policy), options, name)
     raise ValueError(f"no trust policy {policy!r}: use {_POLICIES}")

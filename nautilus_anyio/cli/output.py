@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -39,6 +39,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """`--json` and `--quiet`."""
     parser.add_argument("--json", action="store_true", help="results, notes and errors as JSON, one object a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="no notes and no progress; errors only")
+
+
+_LONGEST_DID: Final = 200  # characters
 
 
 class Output:
@@ -97,9 +100,12 @@ class Output:
         known_by = "" if session.psk is None else f", pre-shared key {session.psk!r}"
         names = getattr(peer, "names", ())
         certified = f", certified as {', '.join(names)}" if names else ""
+        did = getattr(peer, "identifier", None)
+        known = "" if did is None else f", which is {did if len(did) <= _LONGEST_DID else did[:_LONGEST_DID] + '...'}"
         self.note(
-            f"connected to {peer.peer_id}{words}{certified}{known_by}, {session.suite}",
+            f"connected to {peer.peer_id}{words}{known}{certified}{known_by}, {session.suite}",
             peer=peer.peer_id,
+            **({} if did is None else {"identifier": did}),
             **({"names": names} if names else {}),
             suite=session.suite,
             protocol=session.protocol,

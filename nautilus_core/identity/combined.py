@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -28,8 +29,13 @@ class _Combined(TrustPolicy):
         kinds: dict[str, CredentialKind] = {}
         for policy in policies:
             for name, kind in policy.kinds.items():
-                kinds[name] = kinds[name].either(kind) if name in kinds else kind
+                if name in policy.credential_types:
+                    kinds[name] = self._merged(kinds[name], kind) if name in kinds else kind
         self.kinds: Mapping[str, CredentialKind] = MappingProxyType(kinds)
+
+    @abstractmethod
+    def _merged(self, one: CredentialKind, other: CredentialKind) -> CredentialKind:
+        """How a type of credential is read that two of the policies take."""
 
     def check_role(self, role: Role) -> None:
         for policy in self._policies:
@@ -46,6 +52,9 @@ class AllOf(_Combined):
         self.static_keys = _in_all([policy.static_keys for policy in policies])
         if not self.credential_types:
             raise ValueError("all_of(): no type of credential can satisfy all of the policies")
+
+    def _merged(self, one: CredentialKind, other: CredentialKind) -> CredentialKind:
+        return one.both(other)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         known = peer
@@ -67,6 +76,9 @@ class AnyOf(_Combined):
         self.schemes = _in_one([policy.schemes for policy in policies])
         self.credential_types = _in_one([policy.credential_types for policy in policies])
         self.static_keys = _in_one([policy.static_keys for policy in policies])
+
+    def _merged(self, one: CredentialKind, other: CredentialKind) -> CredentialKind:
+        return one.either(other)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         refusals: list[AuthenticationFailed] = []

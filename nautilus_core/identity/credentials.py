@@ -72,6 +72,10 @@ class CredentialKind(ABC):
         """What reads the credentials of one type where a policy takes what `self` and what `other` reads: `other`, as a rule."""
         return other
 
+    def both(self, other: CredentialKind) -> CredentialKind:
+        """Likewise, where a policy takes what `self` and `other` both read."""
+        return other
+
 
 class RawPublicKeys(CredentialKind):
     """The key itself."""

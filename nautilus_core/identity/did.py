@@ -96,8 +96,17 @@ class DidCredentials(CredentialKind):
             return other
         return DidCredentials(*self._allowed, *other._allowed) if self._allowed and other._allowed else DidCredentials()
 
+    def both(self, other: CredentialKind) -> CredentialKind:
+        """Asks for what each of the two asks for."""
+        if not isinstance(other, DidCredentials):
+            return other
+        return DidCredentials(lambda did: self._asks_for(did) and other._asks_for(did))
+
+    def _asks_for(self, did: str) -> bool:
+        return not self._allowed or any(allowed(did) for allowed in self._allowed)
+
     def _resolve(self, url: DidUrl, scheme: str) -> Resolving:
-        if self._allowed and not any(allowed(url.did) for allowed in self._allowed):
+        if not self._asks_for(url.did):
             raise not_trusted(url.did, "one that is allowed")
         try:
             raw: RawDocument = yield ResolveIdentity(did=url.did)

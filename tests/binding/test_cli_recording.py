@@ -33,7 +33,7 @@ def connected(*arguments: str | Path | int, code: int = 0) -> list[dict[str, Any
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-BY_KEY = ("raw-public-key", "x509")
+BY_KEY = ("raw-public-key", "x509", "did")
 """What the command takes from peers whose keys it judges."""
 
 

@@ -28,6 +28,7 @@ from nautilus_core import (
 )
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.identity.credentials import Presented
+from nautilus_core.identity.did import DID
 from nautilus_core.identity.did_document import MAX_DOCUMENT, read_document
 from nautilus_core.identity.multikey import encode_multibase
 from nautilus_core.testing import Pair
@@ -228,6 +229,9 @@ def test_a_did_that_is_not_allowed_is_not_looked_up() -> None:
         trust.dids(OTHER),
         trust.dids(methods=["key"]),
         trust.any_of(trust.dids(OTHER), trust.dids("did:x:y")),
+        trust.any_of(trust.dids(OTHER), trust.decided_by(lambda peer, context: None)),
+        trust.all_of(trust.dids(OTHER), trust.anyone(kinds=[DID])),
+        trust.all_of(trust.dids(WEB), trust.dids(OTHER)),
     ):
         pair = judged(AT_WEB, policy, answer=never)
         assert "not trusted" in str(refused(pair, alert=AlertCode.ACCESS_DENIED))
