@@ -277,7 +277,9 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nautilus"
 
 
-_POLICIES: Final = "pinned:KEY, known-peers[:FILE], ask, anyone, psk[:IDENTITY], did:METHOD:ID, or a file with certificates of authorities"
+_POLICIES: Final = (
+    "pinned:KEY, known-peers[:FILE], ask, anyone, psk[:IDENTITY], did:METHOD:ID, or a file with certificates"
+)
 _BY_KEY: Final = ("raw-public-key", "x509", DidCredentials(lambda did: False))
 """Kinds of credential in which a key may come, where the key itself is what is trusted: no DID is looked up for that."""
 
