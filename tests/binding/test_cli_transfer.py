@@ -283,7 +283,6 @@ def test_a_bar_is_drawn_on_a_terminal(tmp_path: Path, inbox: Path) -> None:
     assert end(receiver)[0] == 0
     assert b"confirming file" in drawn
     assert b"40.0/40.0 MiB" in drawn
-    assert b"iB/s" in drawn
     assert not re.search(rb"\d [kMG]B", drawn)  # of one family of units there is only one
     assert drawn.rstrip().endswith(b"\x1b[2K")  # the bar is gone: the result, on standard output, says all
     assert drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h") > 0  # the cursor is back

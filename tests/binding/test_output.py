@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from nautilus_anyio.cli import main
-from nautilus_anyio.cli.output import Output, json_line
+from nautilus_anyio.cli.output import Output, _Throughput, json_line
 from nautilus_anyio.cli.tables import amount
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
 from nautilus_anyio.pictures.words import printable
@@ -86,3 +87,15 @@ def test_notes_never_take_the_place_of_data_when_standard_error_is_closed(tmp_pa
     listener.communicate(timeout=30)
     assert code == 0
     assert (tmp_path / "got").read_bytes() == b""
+
+
+def test_a_bars_speed_is_in_the_units_of_its_sizes() -> None:
+    now = 0.0
+    with Progress(get_time=lambda: now, disable=True, auto_refresh=False) as progress:
+        bar = progress.add_task("sending", total=40 << 20)
+        column = _Throughput()
+        assert column.render(progress.tasks[0]).plain == ""
+        for _ in range(3):
+            now += 1.0
+            progress.advance(bar, 10 << 20)
+        assert column.render(progress.tasks[0]).plain == "10.0 MiB/s"
