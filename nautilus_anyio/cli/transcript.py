@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rich.text import Text
 
@@ -21,7 +20,6 @@ from nautilus_core.transcript import (
     first_difference,
     ladder_of,
     profile_of,
-    read,
     redact,
     replay,
     rerun,
@@ -32,6 +30,7 @@ from nautilus_core.transcript.guessing import Guess, guess
 from ..pictures import as_html, as_mermaid, as_svg
 from ..pictures.text import rows_of
 from ..pictures.words import printable
+from ..transcript import read
 from .options import add_command, add_group
 from .output import Output
 from .profile import imported_object, imported_profile
@@ -39,8 +38,6 @@ from .regression import ProfilePath, test_of
 from .transcript_lines import shown, shown_as_json
 
 EXIT_DIFFERENT: Final = 1
-
-_BLOCK: Final = 65_536
 
 _EXAMPLES: Final = """\
   nautilus transcript show handshake.jsonl                   each line, decoded, with its bytes
@@ -250,12 +247,11 @@ def check(options: argparse.Namespace) -> int:
 
 def load(path: Path, *, cut_off: bool = False) -> Transcript:
     """The transcript in a file; `ValueError` for what is none, with the number of the line."""
-    with path.open("rb") as file:
-        try:
-            return read(_blocks(file), cut_off=cut_off)
-        except TranscriptError as error:
-            hint = " (hint: --cut-off takes it as far as it goes)" if "cut off" in str(error) and not cut_off else ""
-            raise ValueError(f"{path}: {error}{hint}") from error
+    try:
+        return read(path, cut_off=cut_off)
+    except TranscriptError as error:
+        hint = " (hint: --cut-off takes it as far as it goes)" if "cut off" in str(error) and not cut_off else ""
+        raise ValueError(f"{path}: {error}{hint}") from error
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -263,10 +259,6 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(partial(file.read, _BLOCK), b"")
 
 
 def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | Guess | None, Profile]:

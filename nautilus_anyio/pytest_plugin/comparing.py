@@ -19,7 +19,7 @@ _SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Divergence:
     """Where a handshake was another than the recorded one.
 
     Attributes:
@@ -31,7 +31,7 @@ class Difference:
     caused: bool
 
 
-def first_difference(recorded: Transcript, live: Transcript, drawn: int, problem: str | None) -> Difference | None:
+def first_divergence(recorded: Transcript, live: Transcript, drawn: int, problem: str | None) -> Divergence | None:
     """The first difference in the order of the recorded lines.
 
     Args:
@@ -47,25 +47,25 @@ def first_difference(recorded: Transcript, live: Transcript, drawn: int, problem
     return min(found, key=lambda one: (one.diverged.line, not one.caused), default=None)
 
 
-def _header(recorded: Transcript, live: Transcript) -> Iterator[Difference]:
+def _header(recorded: Transcript, live: Transcript) -> Iterator[Divergence]:
     for field in ("role", "profile", "framing", "steps", "limits"):
         one, other = getattr(recorded.header, field), getattr(live.header, field)
         if one != other:
-            yield Difference(ReplayDiverged(f"{field} {one}", f"{other}", line=1), caused=True)
+            yield Divergence(ReplayDiverged(f"{field} {one}", f"{other}", line=1), caused=True)
 
 
-def _draws(recorded: Transcript, drawn: int, problem: str | None) -> Iterator[Difference]:
+def _draws(recorded: Transcript, drawn: int, problem: str | None) -> Iterator[Divergence]:
     numbers = [number for number, line in enumerate(recorded.lines, 2) if isinstance(line, Drawn)]
     if problem is None and drawn < len(numbers):
         problem = f"only {drawn} draws"
     if problem is not None:
         line = numbers[drawn] if drawn < len(numbers) else len(recorded.lines) + 1
-        yield Difference(
+        yield Divergence(
             ReplayDiverged(f"{len(numbers)} draws of randomness and keys", problem, line=line), caused=True
         )
 
 
-def _events(recorded: Transcript, live: Transcript) -> Iterator[Difference]:
+def _events(recorded: Transcript, live: Transcript) -> Iterator[Divergence]:
     """What happened, without times and flights, which depend on the pieces in which bytes came."""
     flight = 0
     places: list[tuple[int, int, AnyLine]] = []
@@ -80,7 +80,7 @@ def _events(recorded: Transcript, live: Transcript) -> Iterator[Difference]:
         expected, got = _text(one), _text(other)
         if expected != got:
             step = getattr(one or other, "step", None)
-            yield Difference(ReplayDiverged(expected, got, line=number, flight=where, step=step), caused=True)
+            yield Divergence(ReplayDiverged(expected, got, line=number, flight=where, step=step), caused=True)
             return
 
 
@@ -96,7 +96,7 @@ def _text(line: AnyLine | None) -> str:
     return "nothing" if line is None else _encode(msgspec.structs.replace(line, at=None)).decode()
 
 
-def _stream(recorded: Transcript, live: Transcript, kind: type[Received | Sent], channel: bool) -> Iterator[Difference]:
+def _stream(recorded: Transcript, live: Transcript, kind: type[Received | Sent], channel: bool) -> Iterator[Divergence]:
     """All bytes of one direction, in the handshake or on the channel."""
     lines = [
         (number, line)
@@ -115,7 +115,7 @@ def _stream(recorded: Transcript, live: Transcript, kind: type[Received | Sent],
         _window(one, place, direction), _window(other, place, direction), line=number, flight=flight, step=step,
         byte=place - start,
     )  # fmt: skip
-    yield Difference(diverged, caused=kind is Sent)
+    yield Divergence(diverged, caused=kind is Sent)
 
 
 def _where(one: bytes, other: bytes) -> int:

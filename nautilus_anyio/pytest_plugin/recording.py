@@ -25,9 +25,10 @@ from nautilus_core.transcript import Recorder, ReplayDiverged, ReplayingEntropy,
 from nautilus_core.transcript.lines import Failed, Frame, Sent
 from nautilus_core.transcript.replay import tape_of
 
-from .comparing import Difference, first_difference
+from ..transcript import read as read_file
+from .comparing import Divergence, first_divergence
 from .items import Looks, so_far
-from .stored import SUFFIX, blocks
+from .stored import SUFFIX
 
 _LONGEST_NAME: Final = 180
 _HINT: Final = "to record it: pytest --nautilus-record="
@@ -151,7 +152,7 @@ class RecordTranscript:
 
 def _recorded(path: Path, role: Role) -> Transcript:
     try:
-        transcript = read(blocks(path))
+        transcript = read_file(path)
         if not transcript.header.secrets:
             raise TranscriptError("it was recorded without secrets: a handshake cannot repeat it", 1)
         if transcript.header.role is not role:
@@ -172,11 +173,11 @@ def _live(made: _Made) -> Transcript | None:
     return live if did else None
 
 
-def _compare(made: _Made) -> Difference | None:
+def _compare(made: _Made) -> Divergence | None:
     live = _live(made)
     if live is None or made.recorded is None or made.entropy is None:
         return None
-    difference = first_difference(made.recorded, live, made.entropy.drawn, made.entropy.problem)
+    difference = first_divergence(made.recorded, live, made.entropy.drawn, made.entropy.problem)
     if difference is not None:
         difference.diverged.add_note(f"in {made.path}\nif it is meant to be another now: {_HINT[14:]}all")
     return difference

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import pytest
 
 from nautilus_core.profiles import Profile
-from nautilus_core.transcript import ReplayReport, Transcript, read
+from nautilus_core.transcript import ReplayReport, Transcript
 from nautilus_core.transcript import replay as replay_transcript
 
+from ..transcript import read
 from .items import Looks
 
 SUFFIX = ".jsonl"
-_BLOCK = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class StoredTranscript:
     @property
     def transcript(self) -> Transcript:
         """What stands in it; `TranscriptError` when that is no whole transcript."""
-        return read(blocks(self.path))
+        return read(self.path)
 
     def replay(self, profile: Profile, **options: Any) -> ReplayReport:
         """`nautilus_core.transcript.replay` of this file; the options are `answer`, `other_side` and `tape`.
@@ -60,13 +59,6 @@ class StoredTranscript:
 
 def _same(transcript: Transcript) -> Transcript:
     return transcript
-
-
-def blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, so many at a time that even an enormous one is refused in bounded memory."""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
 
 
 def stored_in(beside: Path, folder: str) -> list[StoredTranscript]:

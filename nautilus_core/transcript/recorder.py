@@ -12,25 +12,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zlib import crc32
 
 from ..crypto.entropy import Entropy
-from ..errors import HandshakeError, LocalProtocolError, PeerAborted
-from ..events import Event, HandshakeCompleted, PeerIdentified, Question, StepCompleted, StepSkipped
-from ..role import Role
+from ..errors import LocalProtocolError
+from ..events import Event, HandshakeCompleted, Question, StepCompleted, StepSkipped
 from ..stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 from .channel import RecordedChannel
+from .described import answer, failure, values_of
 from .lines import (
     FORMAT,
     LIBRARY,
     MAX_PIECE,
     VERSION,
     Aborted,
-    Answered,
     AnyLine,
     Asked,
     Called,
     Completed,
     Drawn,
     End,
-    Failed,
     Frame,
     Happened,
     Header,
@@ -52,7 +50,6 @@ Write: TypeAlias = Callable[[bytes], object]
 Clock: TypeAlias = Callable[[], float]
 
 _FRAMINGS: Final[dict[type[object], str]] = {NautilusStream: "nautilus/1", LengthPrefixedStream: "length-prefixed"}
-_OWN_FIELDS: Final = ("pending",)
 
 
 class _Events(list[Event]):
@@ -340,21 +337,7 @@ class Recorder:
         if asked is None or not asked.pending.given:
             return
         self._asked = None
-        pending, at = asked.pending, self._now()
-        if pending.error is not None:
-            error = pending.error
-            kind = type(error).__name__
-            self._line(Answered(at=at, verdict="rejected", reason=error.message, error=kind, alert=error.alert))
-            return
-        value, known = pending.value, True
-        if isinstance(value, bytes):
-            value = {"bytes": value}
-        elif value is not None and type(value) not in (bool, int, float, str):
-            known = False
-        if known and (self.secrets or value is None):
-            self._line(Answered(at=at, verdict="value", value=value))
-        else:
-            self._line(Answered(at=at, verdict="withheld", reason=type(pending.value).__name__))
+        self._line(answer(asked, self._now(), self.secrets))
 
     def _drawn(self, kind: str, value: Any) -> None:
         if self.error is not None or self._ended:
@@ -368,52 +351,4 @@ class Recorder:
         self._line(line)
 
 
-def failure(error: Exception, at: int | None, *, channel: bool = False) -> Failed:
-    """The line for an error."""
-    if not isinstance(error, HandshakeError):
-        return Failed(at=at, error=type(error).__name__, channel=channel)
-    aborted = error if isinstance(error, PeerAborted) else None
-    return Failed(
-        at=at,
-        error=type(error).__name__,
-        message=error.message,
-        expected=error.expected,
-        received=error.received,
-        hint=error.hint,
-        step=error.step,
-        alert=int(error.alert),
-        code=None if aborted is None or aborted.code is None else int(aborted.code),
-        retry_after=None if aborted is None else aborted.retry_after,
-        authenticated=aborted is not None and aborted.authenticated,
-        channel=channel,
-    )
-
-
-def values_of(event: Event, secrets: bool) -> dict[str, Any]:
-    """The fields of an event that are plain; of one that is not the library's own, only with secrets."""
-    if isinstance(event, PeerIdentified):
-        return {"peer": event.peer.peer_id, "name": event.name}
-    if not secrets and not type(event).__module__.startswith("nautilus_core"):
-        return {}
-    values: dict[str, Any] = {}
-    for field in getattr(event, "__struct_fields__", ()):
-        if field not in _OWN_FIELDS:
-            values[field] = _plain(getattr(event, field), secrets)
-    return values
-
-
-def _plain(value: Any, secrets: bool) -> Any:
-    """A value as JSON has it: bytes as their length, and themselves only with secrets."""
-    if isinstance(value, bytes):
-        return {"bytes": value, "length": len(value)} if secrets else {"length": len(value)}
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if isinstance(value, Role):
-        return value.value
-    if isinstance(value, (tuple, list)):
-        return [_plain(one, secrets) for one in value]
-    peer_id = getattr(value, "peer_id", None)
-    return peer_id if isinstance(peer_id, str) else {"type": type(value).__name__}
-
-
-__all__ = ["Clock", "Recorder", "Write", "failure", "values_of"]
+__all__ = ["Clock", "Recorder", "Write"]
