@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 
-from nautilus_anyio.cli.transcript_lines import shown, shown_as_json
+from nautilus_anyio.cli.transcript.lines import shown, shown_as_json
 from nautilus_anyio.pictures import as_html, as_mermaid, as_svg, as_text
 from nautilus_core import ANONYMOUS, INITIATOR, RESPONDER, Profile, profiles, trust
 from nautilus_core.transcript import (

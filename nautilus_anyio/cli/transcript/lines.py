@@ -29,7 +29,7 @@ from nautilus_core.transcript.lines import (
 )
 from nautilus_core.transcript.redaction import public_line
 
-from ..pictures.words import field_text, printable, shown_time
+from ...pictures.words import field_text, printable, shown_time
 
 _ROW: Final = 16
 _HEX: Final = 4 + 2 + 3 * _ROW

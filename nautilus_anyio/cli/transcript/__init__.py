@@ -27,15 +27,15 @@ from nautilus_core.transcript import (
 )
 from nautilus_core.transcript.guessing import Guess, guess
 
-from ..pictures import as_html, as_mermaid, as_svg
-from ..pictures.text import rows_of
-from ..pictures.words import printable
-from ..transcript import read
-from .options import add_command, add_group
-from .output import Output
-from .profile import imported_object, imported_profile
+from ...pictures import as_html, as_mermaid, as_svg
+from ...pictures.text import rows_of
+from ...pictures.words import printable
+from ...transcript import read
+from ..options import add_command, add_group
+from ..output import Output
+from ..profile import imported_object, imported_profile
+from .lines import shown, shown_as_json
 from .regression import ProfilePath, test_of
-from .transcript_lines import shown, shown_as_json
 
 EXIT_DIFFERENT: Final = 1
 

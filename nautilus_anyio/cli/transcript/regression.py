@@ -12,7 +12,7 @@ from nautilus_core.transcript import Transcript
 from nautilus_core.transcript.guessing import Guess
 from nautilus_core.transcript.lines import End, Failed, Frame
 
-from ..pictures.words import printable
+from ...pictures.words import printable
 from .guessed import program_of
 
 _RECORDED: Final = (
