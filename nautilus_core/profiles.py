@@ -22,9 +22,10 @@ from .limits import DEFAULT_LIMITS, Limits
 from .noise.functions import OwnKey, PeersKey
 from .noise.names import NoiseProtocol
 from .noise.patterns import HandshakePattern
+from .noise.payloads import PayloadHook
 from .noise.settings import NoiseSettings
-from .noise.step import PayloadHook, message_types
 from .noise.step import make_steps as make_noise_steps
+from .noise.step import message_types
 from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, check_definition
 from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement

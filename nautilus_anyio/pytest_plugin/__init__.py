@@ -125,7 +125,7 @@ def record_transcript(request: pytest.FixtureRequest) -> RecordTranscript:
     item: pytest.Function = request.node
     looks = _looks_of(request)
     recording = RecordTranscript.of(item, looks, item.config.getoption("nautilus_record"))
-    looks.recording = recording
+    looks.at_end = recording.check
     return recording
 
 

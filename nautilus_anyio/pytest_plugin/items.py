@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from nautilus_core.transcript import Transcript, TranscriptError, ladder_of, read
 
 from ..pictures import as_text
-
-if TYPE_CHECKING:
-    from .recording import RecordTranscript
 
 Look: TypeAlias = Callable[[], Transcript | None]
 
@@ -21,11 +18,11 @@ class Looks:
     """What there is to see of one test.
 
     Attributes:
-        recording: what `record_transcript` gave it; None where it was not asked for.
+        at_end: what compares the test with its records when it has ended, given its error; None where nothing does.
     """
 
     def __init__(self) -> None:
-        self.recording: RecordTranscript | None = None
+        self.at_end: Callable[[BaseException | None], None] | None = None
         self._titles: list[str] = []
         self._looks: list[Look] = []
 
@@ -36,8 +33,8 @@ class Looks:
 
     def check(self, error: BaseException | None) -> None:
         """The test has ended, with `error` or well: raise what it did differently from what was recorded."""
-        if self.recording is not None:
-            self.recording.check(error)
+        if self.at_end is not None:
+            self.at_end(error)
 
     def sections(self) -> list[tuple[str, str]]:
         """The ladders for the report of a test that failed: the last ones."""

@@ -6,10 +6,12 @@
 from .channel import NoiseChannel
 from .functions import KeyPair, RemoteKey
 from .handshake_state import HandshakeState
+from .modifiers import handshake_pattern
 from .names import NoiseProtocol
-from .patterns import HandshakePattern, MessagePattern, handshake_pattern
+from .patterns import HandshakePattern, MessagePattern
+from .payloads import NoiseView, PayloadHook
 from .properties import Properties
-from .step import NoiseMessage, NoiseView, PayloadHook
+from .step import NoiseMessage
 from .symmetric import CipherState, SymmetricState
 from .validity import InvalidPattern
 

@@ -7,11 +7,12 @@ text and the table of that draft differ (KK), the text holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from .patterns import HandshakePattern
+from .patterns import PATTERNS, HandshakePattern
 from .validity import DH_TOKENS, InvalidPattern, MessagePattern
 
 MODIFIERS: Final = ("fallback", "hfs", *(f"psk{number}" for number in range(10)))
@@ -20,15 +21,15 @@ MODIFIERS: Final = ("fallback", "hfs", *(f"psk{number}" for number in range(10))
 _NAME: Final = re.compile(r"([A-Z][A-Z0-9]*)(.*)", re.DOTALL)
 
 
-def split_name(name: str, patterns: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
+def split_name(name: str) -> tuple[str, tuple[str, ...]]:
     """The pattern's own name, and its modifiers: `("XX", ("fallback", "psk0"))` for `XXfallback+psk0`.
 
     Raises:
         ValueError: an unknown pattern or modifier, one twice, or not in order.
     """
     match = _NAME.fullmatch(name)
-    if match is None or match[1] not in patterns:
-        raise ValueError(f"no handshake pattern {name!r}; use one of {', '.join(patterns)}")
+    if match is None or match[1] not in PATTERNS:
+        raise ValueError(f"no handshake pattern {name!r}; use one of {', '.join(PATTERNS)}")
     modifiers = tuple(match[2].split("+")) if match[2] else ()
     for modifier in modifiers:
         if modifier not in MODIFIERS:
@@ -37,6 +38,18 @@ def split_name(name: str, patterns: Mapping[str, object]) -> tuple[str, tuple[st
         ordered = match[1] + "+".join(sorted(set(modifiers)))
         raise ValueError(f"modifiers stand once, in alphabetical order (section 8.1): {ordered}, not {name}")
     return match[1], modifiers
+
+
+@lru_cache(maxsize=256)
+def handshake_pattern(name: str) -> HandshakePattern:
+    """The named pattern with its modifiers: `XX`, `IKpsk2`, `NNpsk0+psk2`, `XXfallback`, `XXhfs+psk3`.
+
+    Raises:
+        ValueError: no such pattern or modifier, or modifiers that are not in alphabetical order; says what there is.
+        InvalidPattern: the modified pattern breaks a rule.
+    """
+    base, modifiers = split_name(name)
+    return apply(HandshakePattern.parse(PATTERNS[base], base), modifiers)
 
 
 def apply(pattern: HandshakePattern, modifiers: Iterable[str]) -> HandshakePattern:

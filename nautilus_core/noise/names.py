@@ -24,7 +24,8 @@ from .functions import (
     HashFunctions,
     KemFunctions,
 )
-from .patterns import HandshakePattern, handshake_pattern
+from .modifiers import handshake_pattern
+from .patterns import HandshakePattern
 from .properties import Properties, handshake_properties, transport_properties
 from .validity import DH_TOKENS, keys_of
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -200,20 +199,6 @@ def _lines(text: str) -> list[tuple[Role, tuple[str, ...]]]:
     return [(role, tuple(tokens)) for role, tokens in lines]
 
 
-@lru_cache(maxsize=256)
-def handshake_pattern(name: str) -> HandshakePattern:
-    """The named pattern with its modifiers: `XX`, `IKpsk2`, `NNpsk0+psk2`, `XXfallback`, `XXhfs+psk3`.
-
-    Raises:
-        ValueError: no such pattern or modifier, or modifiers that are not in alphabetical order; says what there is.
-        InvalidPattern: the modified pattern breaks a rule.
-    """
-    from .modifiers import apply, split_name  # noqa: PLC0415  # modifiers make patterns
-
-    base, modifiers = split_name(name, PATTERNS)
-    return apply(HandshakePattern.parse(PATTERNS[base], base), modifiers)
-
-
 __all__ = [
     "DEFERRED",
     "DH_TOKENS",
@@ -222,5 +207,4 @@ __all__ = [
     "PATTERNS",
     "HandshakePattern",
     "MessagePattern",
-    "handshake_pattern",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..crypto.entropy import Entropy
 from ..identity.keys import PublicKey
@@ -13,9 +13,7 @@ from ..role import INITIATOR, Role
 from .functions import KeyPair, RemoteKey
 from .handshake_state import HandshakeState, check_keys
 from .names import NoiseProtocol
-
-if TYPE_CHECKING:
-    from .step import PayloadHook
+from .payloads import PayloadHook
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..datagrams import DatagramChannel
 from ..errors import AuthenticationFailed, LocalProtocolError
@@ -19,6 +19,7 @@ from ..session import Session
 from ..step import MAX_NAME_LENGTH, HandshakeStep, Reading, Writing, raw_bytes
 from .channel import NoiseChannel
 from .handshake_state import HandshakeState
+from .payloads import NoiseView, PayloadHook
 from .properties import Properties
 from .settings import NoiseSettings
 
@@ -31,49 +32,6 @@ _NOTHING: Final = Stage.NOTHING
 _SESSION: Final = Stage.SESSION
 
 Answering: TypeAlias = Generator[Question[Any], Any, None]
-
-
-class NoiseView:
-    """What a payload hook sees.
-
-    Attributes:
-        context: the step's: `yield from noise.context.ask(question)`, `publish`, `emit`, `role`, `peer`.
-        index: the number of the message, from 0.
-        properties: what its payload is worth (section 7.7).
-        handshake_hash: through the message before this one, the same on both sides.
-        static: this side's static public key, or None.
-        remote_static: the peer's, as far as it is known.
-        peer: whom the trust policy has accepted by now; None before. Only a `VerifiedPeer` has proved its key.
-    """
-
-    __slots__ = ("context", "handshake_hash", "index", "peer", "properties", "remote_static", "static")
-
-    def __init__(
-        self,
-        context: Context,
-        step: NoiseMessage,
-        state: HandshakeState,
-        handshake_hash: bytes,
-        peer: Peer | ClaimedPeer | None,
-    ) -> None:
-        static = step.settings.static
-        self.context = context
-        self.index = step.index
-        self.properties = step.properties
-        self.handshake_hash = handshake_hash
-        self.static = None if static is None else static.public
-        self.remote_static = state.remote_static
-        self.peer = peer
-
-
-class PayloadHook(Protocol):
-    """Makes and takes the payload of one message. One hook serves all handshakes of its profile: keep no state of one in it."""
-
-    def write(self, noise: NoiseView) -> Writing[bytes]:
-        """The payload to send, or a generator that asks before it returns one."""
-
-    def read(self, noise: NoiseView, payload: bytes) -> Reading:
-        """Take the peer's payload, raising `HandshakeError` when it will not do; a generator may ask."""
 
 
 class NoiseExchange:
@@ -172,6 +130,18 @@ class NoiseMessage(HandshakeStep[bytes]):
         """How the payload is kept secret, 0 to 5."""
         return self.properties.destination
 
+    def _view(self, context: Context, handshake_hash: bytes) -> NoiseView:
+        exchange, static = self._exchange, self.settings.static
+        return NoiseView(
+            context,
+            self.index,
+            self.properties,
+            handshake_hash,
+            None if static is None else static.public,
+            None if exchange.state is None else exchange.state.remote_static,
+            exchange.peer,
+        )
+
     def write(self, context: Context) -> Writing[bytes]:
         """WriteMessage, with what the hook gives."""
         exchange, hook = self._exchange, self.hook
@@ -180,7 +150,7 @@ class NoiseMessage(HandshakeStep[bytes]):
             return state.write_message()
         if isinstance(hook, bytes):
             return state.write_message(hook)
-        payload = hook.write(NoiseView(context, self, state, state.handshake_hash, exchange.peer))
+        payload = hook.write(self._view(context, state.handshake_hash))
         if isinstance(payload, Generator):
             return _write_when_answered(state, self, payload)
         return state.write_message(raw_bytes(self, payload))
@@ -198,7 +168,7 @@ class NoiseMessage(HandshakeStep[bytes]):
             if payload:
                 context.publish(payload)
             return deciding
-        view = NoiseView(context, self, state, before, exchange.peer)
+        view = self._view(context, before)
         if deciding is None:
             return hook.read(view, payload)
         return _read_when_decided(deciding, hook, view, payload)
@@ -344,4 +314,4 @@ def make_steps(settings: NoiseSettings, types: tuple[type[NoiseMessage], ...]) -
     return [message(exchange) for message in types]
 
 
-__all__ = ["NoiseMessage", "NoiseView", "PayloadHook", "make_steps", "message_types"]
+__all__ = ["NoiseMessage", "make_steps", "message_types"]
