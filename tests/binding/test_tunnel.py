@@ -61,8 +61,15 @@ def listening_socket() -> socket.socket:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def tunnel(request: pytest.FixtureRequest) -> Iterator[Tunnel]:
-    """One tunnel for the tests of this module; at its end nothing of them is left in its processes."""
-    backend = ("--backend", request.param)
+    """One tunnel for the tests of this module."""
+    with new_tunnel(request.param) as made:
+        yield made
+
+
+@contextmanager
+def new_tunnel(backend_name: str) -> Iterator[Tunnel]:
+    """A tunnel; at its end nothing of what went through it is left in its processes."""
+    backend = ("--backend", backend_name)
     with listening_socket() as service:
         port = service.getsockname()[1]
         with running("listen", 0, "--forward", port, *TRUST, *backend, "--timeout", 1) as gate:
@@ -126,20 +133,22 @@ def test_all_that_the_service_said_arrives_before_its_close_however_slow_the_cli
     assert hashlib.sha256(got).digest() == hashlib.sha256(answer).digest()
 
 
-def test_a_client_that_does_not_read_stops_the_service(tunnel: Tunnel) -> None:
-    client, service = tunnel.pair()
-    with client, service:
-        service.settimeout(0.7)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while True:
-                sent += service.send(bytes(65_536))
-        assert sent < 40_000_000  # the buffers of three sockets, which the system sizes
-        for process in (tunnel.gate, tunnel.entrance):
-            status = Path(f"/proc/{process.process.pid}/status").read_text()
-            assert int(status.partition("VmRSS:")[2].split()[0]) < 100_000
-        service.close()
-        assert len(received(client)) == sent
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_client_that_does_not_read_stops_the_service(backend: str) -> None:
+    with new_tunnel(backend) as tunnel:
+        client, service = tunnel.pair()
+        with client, service:
+            service.settimeout(0.7)
+            sent = 0
+            with pytest.raises(TimeoutError):
+                while True:
+                    sent += service.send(bytes(65_536))
+            assert sent < 40_000_000  # the buffers of three sockets, which the system sizes
+            for process in (tunnel.gate, tunnel.entrance):
+                status = Path(f"/proc/{process.process.pid}/status").read_text()
+                assert int(status.partition("VmRSS:")[2].split()[0]) < 100_000
+            service.close()
+            assert len(received(client)) == sent
 
 
 def reset(connection: socket.socket) -> None:
