@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, aclose_forcefully
@@ -40,6 +40,8 @@ from .key_log import FilePath, KeyLogFile, log_to
 from .retry import Retry, retrying
 from .stream import LINGER, SecureStream, last_words
 from .transcript import FileRecorder, Record, as_recording, prepare_folder, recording
+
+_LAST_PORT: Final = 65_535
 
 Answer: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Answers a question of a step or a policy: `question.accept()`, `.answer(value)` or `.reject(reason)`; may be async."""
@@ -312,7 +314,10 @@ async def connect(
         TransportFailed: nobody listens there, or it cannot be reached.
         HandshakeError: the handshake failed. With `retry`, the error of the last attempt.
         OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
+        ValueError: there is no such port.
     """
+    if not 0 < port <= _LAST_PORT:
+        raise ValueError(f"a TCP port is 1 to {_LAST_PORT}, and not {port}")
     options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
     return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options, retry)
 
