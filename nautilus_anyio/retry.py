@@ -162,15 +162,13 @@ class _Attempts:
         left = min(inf if timeout is None else timeout, self._end - current_time())
         return None if left == inf else max(0.0, left)
 
-    def wait_after(self, error: Exception) -> float | bool:
+    def wait_after(self, error: HandshakeError) -> float | bool:
         """How many seconds to wait after `error`, or False for no more attempts: stamina's backoff hook."""
         retry, number = self._retry, self.current.num
-        if not isinstance(error, HandshakeError) or number == retry.attempts:
-            return False
         asked = error.retry_after if isinstance(error, PeerAborted) else None
         wait = max(self.current.next_wait, asked or 0.0) + random.uniform(0.0, retry.jitter)  # noqa: S311
         if current_time() + wait >= self._end:
             return False
-        if self._on_event is not None:
+        if self._on_event is not None and number != retry.attempts:  # after the last one stamina ends it
             self._on_event(AttemptFailed(number, retry.attempts, error, wait))
         return wait
