@@ -121,7 +121,7 @@ async def retrying(
     context: AsyncIterable[Attempt] = _stamina.retry_context(
         on=attempts.wait_after,
         attempts=retry.attempts,
-        timeout=None,  # see `wait_after`: an attempt that is cut off at the end of all time is worth nothing
+        timeout=None,  # `wait_after` looks at it: stamina would begin a wait that ends after it
         wait_initial=retry.wait_initial,
         wait_max=retry.wait_max,
         wait_jitter=0.0,

@@ -123,6 +123,7 @@ class Meeting:
                     f"the peer has not accepted us in {waited}",
                     hint="its owner was asked, and has not answered: call them, then run it again",
                     step=error.step,
+                    waited_for=error.waited_for,
                 ) from error
             if asking.open is None:
                 raise
@@ -130,6 +131,8 @@ class Meeting:
                 f"nobody answered in {waited} whether {asking.open} is welcome",
                 hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
                 step=error.step,
+                waited_for=error.waited_for,
+                question=error.question,
             ) from error
 
 

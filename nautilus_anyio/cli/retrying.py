@@ -19,8 +19,8 @@ def add_retry(parser: argparse.ArgumentParser) -> None:
         "--retry",
         type=_attempts,
         metavar="ATTEMPTS",
-        help="try so many times in all while nobody is there, the connection breaks in the handshake, or the peer is busy; "
-        "the waits grow from 0.2 to 10 seconds, and are no shorter than a busy peer asks for",
+        help="try so many times in all while nobody is there, the connection breaks in the handshake, or the peer is busy or too "
+        "slow; the waits grow from 0.2 to 10 seconds, and are no shorter than a busy peer asks for",
     )
     parser.add_argument(
         "--retry-timeout",
