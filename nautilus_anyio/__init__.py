@@ -7,12 +7,14 @@ from .errors import ChannelFailed, TransportFailed
 from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
 from .psk_file import PskFile, load_psks
 from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
+from .retry import AttemptFailed, Retry
 from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
 
 __all__ = [
     "Answer",
+    "AttemptFailed",
     "ByMethod",
     "Cache",
     "ChannelFailed",
@@ -24,6 +26,7 @@ __all__ = [
     "ObjectByteStream",
     "PskFile",
     "Resolver",
+    "Retry",
     "SecureAttribute",
     "SecureListener",
     "SecureStream",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, aclose_forcefully
@@ -37,8 +37,11 @@ from nautilus_core import (
 
 from .errors import ChannelFailed, TransportFailed, in_words
 from .key_log import FilePath, KeyLogFile, log_to
-from .stream import SecureStream, last_words
-from .transcript import FileRecorder, Record, recording
+from .retry import Retry, retrying
+from .stream import LINGER, SecureStream, last_words
+from .transcript import FileRecorder, Record, as_recording, prepare_folder, recording
+
+_LAST_PORT: Final = 65_535
 
 Answer: TypeAlias = Callable[[Any], Awaitable[None] | None]
 """Answers a question of a step or a policy: `question.accept()`, `.answer(value)` or `.reject(reason)`; may be async."""
@@ -193,12 +196,39 @@ class _Pump:
                 return event.session
 
     async def fail_by_time(self) -> NoReturn:
-        """The deadline has passed: tell the peer, and raise what the engine makes of it."""
-        if self._engine.session is not None:
-            raise HandshakeTimeout("the responder has not accepted us in time", step="accept")
-        self._engine.handle_timeout(anyio.current_time())
-        while True:
-            await self._next_event()
+        """The deadline has passed: tell the peer, and raise what the engine makes of it.
+
+        The peer is waited for no longer than a silent one at any close: it has had its time.
+        """
+        engine = self._engine
+        if engine.session is not None:
+            error = self._too_late_at_the_end()
+            self.give_up(error)
+            await last_words(self._stream, b"" if self._channel is None else self._channel.data_to_send(), LINGER)
+            raise error
+        engine.handle_timeout(inf)  # the cancel scope has said that it has passed
+        try:
+            while True:
+                engine.next_event()
+        except Exception:
+            await last_words(self._stream, engine.data_to_send(), LINGER)
+            raise
+
+    def _too_late_at_the_end(self) -> HandshakeTimeout:
+        """The engine is done; what is missing is the peer's acceptance, or that it takes what we have sent last."""
+        if self._channel is None:
+            return HandshakeTimeout(
+                "the peer has not taken our last message in time",
+                hint="it does not read, or the connection is stuck",
+                step=self._where(),
+            )
+        return HandshakeTimeout(
+            "the responder has not accepted us in time",
+            expected="the peer's message accept",
+            received="nothing in time",
+            hint="its owner may still be asked whether we are welcome",
+            step="accept",
+        )
 
     def give_up(self, error: BaseException) -> None:
         """What ends the handshake is no failure of the engine or its channel: it becomes one, so that a transcript has it."""
@@ -263,6 +293,7 @@ async def connect(
     on_event: EventHook | None = None,
     record: Record | None = None,
     key_log: FilePath | None = None,
+    retry: Retry | None = None,
 ) -> SecureStream:
     """Connect to a listener over TCP and make a handshake as initiator.
 
@@ -270,20 +301,25 @@ async def connect(
         host: a name or an address; all addresses of a name are tried (RFC 8305).
         port: the TCP port.
         profile: what the handshake is made of.
-        timeout: seconds for connecting and for the handshake together; None for no limit.
+        timeout: seconds for connecting and for the handshake together; None for no limit. With `retry`, for each attempt.
         answer: answers questions.
         wait_for_accept: whether to wait until the responder has accepted us.
         on_event: sees each event as it happens.
-        record: a new file for the transcript, or a `transcript.Recording`; there is none when nobody listens.
+        record: a new file for the transcript, or a `transcript.Recording`; there is none when nobody listens. With `retry` a
+            folder, in which each attempt has a file of its own.
         key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the session.
+        retry: how often and when to try again where that may help; not at all by default.
 
     Raises:
         TransportFailed: nobody listens there, or it cannot be reached.
-        HandshakeError: the handshake failed.
+        HandshakeError: the handshake failed. With `retry`, the error of the last attempt.
         OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
+        ValueError: there is no such port.
     """
+    if not 0 < port <= _LAST_PORT:
+        raise ValueError(f"a TCP port is 1 to {_LAST_PORT}, and not {port}")
     options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
-    return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options)
+    return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options, retry)
 
 
 async def connect_unix(
@@ -296,16 +332,34 @@ async def connect_unix(
     on_event: EventHook | None = None,
     record: Record | None = None,
     key_log: FilePath | None = None,
+    retry: Retry | None = None,
 ) -> SecureStream:
     """The same over the Unix socket at `path`; the other arguments and the errors are those of `connect`."""
     options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
-    return await _dialed(partial(anyio.connect_unix, path), os.fspath(path), profile, options)
+    return await _dialed(partial(anyio.connect_unix, path), os.fspath(path), profile, options, retry)
 
 
 async def _dialed(
+    dial: Callable[[], Awaitable[ByteStream]], where: str, profile: Profile, options: Options, retry: Retry | None
+) -> SecureStream:
+    """A handshake over the stream that `dial` opens, tried again as `retry` has it."""
+    if retry is None:
+        return await _attempt(dial, where, profile, options)
+    record = options.record
+    if record is not None:
+        record = replace(as_recording(record), each=True)
+        prepare_folder(record.path)
+
+    async def once(seconds: float | None) -> SecureStream:
+        return await _attempt(dial, where, profile, replace(options, timeout=seconds, record=record))
+
+    return await retrying(retry, once, options.timeout, options.on_event)
+
+
+async def _attempt(
     dial: Callable[[], Awaitable[ByteStream]], where: str, profile: Profile, options: Options
 ) -> SecureStream:
-    """A handshake over the stream that `dial` opens; a file that cannot be made is noticed before."""
+    """One handshake over the stream that `dial` opens; a file that cannot be made is noticed before."""
     with recording(options.record, INITIATOR) as recorder:
         stream, left = await _open(dial, where, options.timeout)
         async with _owned(stream):
@@ -329,7 +383,7 @@ async def _open(
     except OSError as error:
         raise TransportFailed(f"no connection to {where}", received=_cause(error), step="connect") from error
     if stream is None:
-        raise TransportFailed(f"no connection to {where} in {timeout} seconds", step="connect")
+        raise TransportFailed(f"no connection to {where} in {round(timeout or 0.0, 2):g} seconds", step="connect")
     return stream, None if timeout is None else max(0.0, start + timeout - anyio.current_time())
 
 

@@ -42,7 +42,8 @@ from .errors import ChannelFailed, TransportFailed
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
 _CLOSE_GRACE: Final = 2.0
-_LINGER: Final = 0.25
+_LAST_WORDS_GRACE: Final = 1.0
+LINGER: Final = 0.25
 """Seconds of silence after which a peer that has not closed is not waited for any more."""
 
 _DRAIN_LIMIT: Final = 4 * 1024 * 1024
@@ -304,7 +305,7 @@ class SecureStream(ByteStream):
             if data := self._channel.data_to_send():
                 await self._transport.send(cast("bytes", data))
         if not self._peer_closed:
-            with move_on_after(_LINGER) as silence:
+            with move_on_after(LINGER) as silence:
                 async with self._receiving:  # a task that receives still lets go of it with the next bytes that come
                     await self._take_in_the_rest(silence)
 
@@ -313,7 +314,7 @@ class SecureStream(ByteStream):
         while not isinstance(event := self._channel.next_event(), PeerClosed):
             if isinstance(event, Signal):
                 self._channel.receive_data(await self._transport.receive(_RECEIVE_SIZE))
-                silence.deadline = current_time() + _LINGER
+                silence.deadline = current_time() + LINGER
 
     # ------------------------------------------------------------------ the pump
 
@@ -383,7 +384,7 @@ class SecureStream(ByteStream):
         return ChannelFailed(self._failure)
 
 
-async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = 1.0) -> None:
+async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = _LAST_WORDS_GRACE) -> None:
     """Send an alert so that it arrives, and close: half-close, and throw away what still comes, for `grace` seconds at most.
 
     Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
@@ -395,4 +396,5 @@ async def last_words(transport: ByteStream, data: bytes | bytearray, grace: floa
         drained = 0
         while drained < _DRAIN_LIMIT:
             drained += len(await transport.receive(_RECEIVE_SIZE))
-    await aclose_forcefully(transport)
+    with CancelScope(shield=True):  # what has failed is to be raised, and not a deadline that passes meanwhile
+        await aclose_forcefully(transport)

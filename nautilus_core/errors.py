@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from traceback import clear_frames
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 
 class AlertCode(IntEnum):
@@ -155,9 +155,52 @@ class InvalidMessage(HandshakeError):
 
 
 class HandshakeTimeout(HandshakeError):
-    """The deadline passed before the handshake was complete."""
+    """The deadline passed before the handshake was complete. `step` says where it stood.
+
+    Attributes:
+        waited_for: who had the next move: `peer` or `application`.
+        question: the name of the type of question that the application had not answered; None where none was open.
+    """
 
     retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        waited_for: Literal["peer", "application"] = "peer",
+        question: str | None = None,
+        expected: str | None = None,
+        received: str | None = None,
+        hint: str | None = None,
+        alert: int | None = None,
+        step: str | None = None,
+    ) -> None:
+        super().__init__(message, expected=expected, received=received, hint=hint, alert=alert, step=step)
+        self.waited_for = waited_for
+        self.question = question
+
+    @classmethod
+    def of_peer(cls, message: str, received: int = 0) -> HandshakeTimeout:
+        """The error where the peer's `message` has not come, but `received` bytes at most."""
+        return cls(
+            "the deadline has passed",
+            expected=f"the peer's message {message}",
+            received=f"{received} bytes in time" if received else "nothing in time",
+            hint="the peer is slow or gone, or the deadline is too near",
+        )
+
+    @classmethod
+    def of_application(cls, expected: str, question: str | None = None) -> HandshakeTimeout:
+        """The error where the application has not done what was `expected`, as to answer a `question`."""
+        return cls(
+            "the deadline has passed",
+            waited_for="application",
+            question=question,
+            expected=f"the application's {expected}",
+            received="nothing in time",
+            hint="the peer waits meanwhile: be faster, or set a later deadline",
+        )
 
 
 class PeerAborted(HandshakeError):

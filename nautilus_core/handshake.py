@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
-from traceback import clear_frames
+from math import isnan
 from types import GeneratorType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from .errors import (
     LocalProtocolError,
     NegotiationFailed,
     PeerAborted,
+    release_frames,
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
@@ -88,7 +89,7 @@ class Handshake:
         role: `INITIATOR` or `RESPONDER`.
         profile: makes the steps, the framing and the limits.
         entropy: randomness and private-key operations; the operating system's by default.
-        deadline: when to give up, on the caller's monotonic clock; None for never.
+        deadline: when to give up, in seconds on the caller's monotonic clock; None for never.
         wall_time: the date and time, for steps that judge certificates.
         recorder: writes down what happens, for `transcript.replay`; it changes nothing.
         key_log: takes a line, as bytes, for each traffic secret, the channel's too: whoever has them can read the session.
@@ -96,6 +97,7 @@ class Handshake:
 
     Attributes:
         steps: the list, editable until the first `next_event`.
+        deadline: when to give up. Nothing happens by itself then: it is for `handle_timeout`, and may be changed before.
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
@@ -249,18 +251,24 @@ class Handshake:
         self._fail(error, retry_after)
 
     def handle_timeout(self, now: float) -> None:
-        """Tell the time, on the deadline's clock; a call before the deadline, or after the end, does nothing.
+        """Tell the time, on the deadline's clock. It can be told at any time, and as often as one likes.
 
-        Once the deadline has passed the handshake has failed with `HandshakeTimeout`, which `next_event` raises.
+        The deadline has passed when `now` has reached it. From then on the handshake has failed with `HandshakeTimeout`, which
+        `next_event` raises, and the peer's alert waits to be sent; also where it had not begun. Before the deadline, without
+        one, and once the handshake has ended, nothing happens.
+
+        Raises:
+            ValueError: `now` or the deadline is no number.
         """
-        if self.deadline is None or now < self.deadline or self._state in (State.COMPLETED, State.FAILED):
+        if self.deadline is None or self._state in (State.COMPLETED, State.FAILED):
+            return
+        if isnan(now) or isnan(self.deadline):
+            raise ValueError("a time is a number of seconds, and not NaN")
+        if now < self.deadline:
             return
         if self._recorder is not None:
             self._recorder.timed_out()
-        waiting_for = "the peer's message"
-        if self._suspended is not None and self._suspended.question is not None:
-            waiting_for = f"the application's answer to {type(self._suspended.question).__name__}"
-        self._fail(HandshakeTimeout("the deadline has passed", expected=waiting_for, received="nothing in time"))
+        self._fail(self._too_late())
 
     # --------------------------------------------------------------- the engine
 
@@ -405,7 +413,7 @@ class Handshake:
         self._state = State.FAILED
         self._error = error
         if isinstance(error, HandshakeError):
-            _clear_frames(error)
+            release_frames(error)
         self._traceback = error.__traceback__
         self.steps.editable = False
         alert: int | None = AlertCode.INTERNAL_ERROR
@@ -428,16 +436,21 @@ class Handshake:
         self._stream.release()
         self._context.forget()
 
+    def _too_late(self) -> HandshakeTimeout:
+        """Whom we have waited for until the deadline."""
+        if self._state is _NEW:
+            return HandshakeTimeout.of_application("first call of next_event")
+        question = None if self._suspended is None else self._suspended.question
+        if question is None:
+            return HandshakeTimeout.of_peer(self._where(), self._stream.buffered)
+        name = type(question).__name__
+        if question.pending.given:
+            return HandshakeTimeout.of_application(f"next_event after its answer to {name}")
+        return HandshakeTimeout.of_application(f"answer to {name}", name)
+
     def _where(self) -> str:
         return self.steps.current.name
 
     def _check_failed(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

@@ -56,6 +56,13 @@ def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> No
     assert output_of(program) == "b'HELLO THROUGH A WEBSOCKET' True\n"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_trying_again_runs_as_it_stands(backend: str) -> None:
+    (program,) = (program for program in programs("docs/binding.md") if "retry=retry" in program)
+    program = program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    assert re.fullmatch(r"(attempt [1-7] of 8: Connection refused\n)+b'hello in the end'\n", output_of(program))
+
+
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())

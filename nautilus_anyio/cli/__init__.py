@@ -116,7 +116,7 @@ def _lost(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """What an error says; of one of the system what and where, without its number."""
+    """What an error says, with its notes; of one of the system what and where, without its number."""
     if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
+        return "; ".join((str(error), *getattr(error, "__notes__", ())))
     return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror

@@ -32,6 +32,7 @@ from .options import REACH_TIMEOUT
 from .output import Output
 from .recording import recording_from
 from .resolving import Documents
+from .retrying import dial_again
 from .serving import Place, bound_from, listening, quieten_log
 
 _PATIENCE: Final = 1.0
@@ -60,8 +61,10 @@ class Meeting:
         self._told_that_we_wait = False
 
     async def dial(self) -> SecureStream:
-        """Connect to the address in the options; raises what `nautilus_anyio.connect` does."""
-        limit: float = self._options.timeout
+        """Connect to the address in the options, again where they say so; raises what `nautilus_anyio.connect` does."""
+        return await dial_again(self._options, self._dial_once)
+
+    async def _dial_once(self, limit: float) -> SecureStream:
         deadline = anyio.current_time() + limit
         host, port = self._options.address
         raw, _ = await reach(host, port, min(limit, REACH_TIMEOUT))
@@ -73,8 +76,7 @@ class Meeting:
                     tasks.start_soon(self._say_that_we_wait)
 
             try:
-                left = deadline - anyio.current_time()
-                stream = await self._shake_hands(raw, INITIATOR, left, None, on_event=see)
+                stream = await self._shake_hands(raw, INITIATOR, (limit, deadline), None, on_event=see)
             except Exception as error:  # raised below: a group would hide what it is
                 failure = error
             tasks.cancel_scope.cancel()
@@ -92,30 +94,36 @@ class Meeting:
     async def welcome(self, raw: ByteStream) -> SecureStream:
         """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
         remote = raw.extra(SocketAttribute.remote_address, None)
-        return await self._shake_hands(raw, RESPONDER, self._options.timeout, remote)
+        limit: float = self._options.timeout
+        return await self._shake_hands(raw, RESPONDER, (limit, anyio.current_time() + limit), remote)
 
     async def _shake_hands(
-        self, raw: ByteStream, role: Role, seconds: float, remote: object, on_event: EventHook | None = None
+        self, raw: ByteStream, role: Role, time: tuple[float, float], remote: object, on_event: EventHook | None = None
     ) -> SecureStream:
-        """Where a question was open when the time was over, the error says what to do about it."""
+        """Where a question was open when the time was over, the error says what to do about it.
+
+        `time` is how many seconds there were in all, and when they are over.
+        """
+        limit, deadline = time
         asking = self._questions.of(remote)
         try:
             return await handshake(
                 raw,
                 role,
                 self._profile,
-                timeout=seconds,
+                timeout=deadline - anyio.current_time(),
                 answer=answering(self._documents, asking),
                 on_event=on_event,
                 **self._recorded,
             )
         except HandshakeTimeout as error:
-            waited = f"{self._options.timeout:g} seconds"
+            waited = f"{round(limit, 2):g} seconds"
             if error.step == "accept":
                 raise HandshakeTimeout(
                     f"the peer has not accepted us in {waited}",
                     hint="its owner was asked, and has not answered: call them, then run it again",
                     step=error.step,
+                    waited_for=error.waited_for,
                 ) from error
             if asking.open is None:
                 raise
@@ -123,6 +131,8 @@ class Meeting:
                 f"nobody answered in {waited} whether {asking.open} is welcome",
                 hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
                 step=error.step,
+                waited_for=error.waited_for,
+                question=error.question,
             ) from error
 
 
@@ -147,7 +157,7 @@ def say_listening(options: argparse.Namespace, where: str, **fields: object) -> 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
-    return await Meeting(options, profile).dial()
+    return await Meeting(options, profile, each=options.retry is not None).dial()
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:

@@ -26,6 +26,7 @@ from .options import add_backend, add_command, add_profile, address, profile_fro
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
 from .recording import add_recording
+from .retrying import add_retry, check_retry
 from .serving import add_bound, place, run_until_signal
 
 _LISTEN: Final = (
@@ -54,6 +55,7 @@ _CONNECT_EXAMPLES: Final = """\
   nautilus connect host:7000 --listen 5432                    clients connect to port 5432 here: a secure tunnel
   nautilus connect host:7000 --listen unix:/tmp/my.sock       or to a Unix socket
   nautilus connect host:7000 --record failed.jsonl            a transcript of the handshake
+  nautilus connect host:7000 --retry 5                        again while nobody is there, or the peer is busy
 
 The other end of a tunnel is: nautilus listen HOST:7000 --forward 5432
 """
@@ -71,6 +73,7 @@ def add_commands(commands: Any) -> None:
     connect.add_argument(
         "--listen", type=place, metavar="[HOST:]PORT", help="tunnel what connects here, each on its own; or unix:PATH"
     )
+    add_retry(connect)
     for parser in (listen, connect):
         add_bound(parser)
         add_profile(parser)
@@ -87,6 +90,7 @@ def _listen(options: argparse.Namespace) -> int:
 
 
 def _connect(options: argparse.Namespace) -> int:
+    check_retry(options)
     if options.listen is not None:
         return tunnel.enter(options)
     host, port = options.address

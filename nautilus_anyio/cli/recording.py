@@ -27,7 +27,7 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="write a transcript of the handshake: to a new file where we dial once, to a file of its own in a folder where "
-        "we listen; it shows who talked to whom, when and how much, but no secret",
+        "we listen, or try again; it shows who talked to whom, when and how much, but no secret",
     )
     parser.add_argument(
         "--record-secrets",

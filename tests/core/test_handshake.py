@@ -25,7 +25,6 @@ from nautilus_core import (
     Handshake,
     HandshakeCompleted,
     HandshakeError,
-    HandshakeTimeout,
     Identity,
     InvalidMessage,
     Limits,
@@ -469,56 +468,6 @@ def test_abort_after_a_failure_raises_what_failed() -> None:
     handshake.abort("first")
     with pytest.raises(HandshakeError, match="first"):
         handshake.abort("second")
-
-
-# ---------------------------------------------------------------- time
-
-
-def test_calls_before_the_deadline_or_without_one_do_nothing() -> None:
-    patient = begun(INITIATOR)
-    patient.handle_timeout(1e12)
-    assert patient.next_event() is NEED_DATA
-    handshake = Handshake(INITIATOR, alice(), deadline=100.0)
-    for now in (0.0, -5.0, 99.999):
-        handshake.handle_timeout(now)
-    assert handshake.state is State.NEW
-    assert drain(handshake)
-    assert handshake.deadline == 100.0
-
-
-@pytest.mark.parametrize("now", [100.0, 1e9])
-def test_the_deadline_ends_the_handshake_and_names_the_step(now: float) -> None:
-    handshake = Handshake(INITIATOR, alice(), deadline=100.0)
-    drain(handshake)
-    flight = handshake.data_to_send()
-    handshake.handle_timeout(now)
-    with pytest.raises(HandshakeTimeout, match=r"hello-response: .*the peer's message") as caught:
-        handshake.next_event()
-    assert caught.value.retryable
-    peer = begun(RESPONDER)
-    peer.receive_data(flight + handshake.data_to_send())
-    with pytest.raises(PeerAborted, match="took too long") as told:
-        drain(peer)
-    assert told.value.retryable
-    handshake.handle_timeout(now)
-    with pytest.raises(HandshakeTimeout):
-        handshake.next_event()
-
-
-def test_a_deadline_while_paused_names_the_question() -> None:
-    initiating, responding = both(lambda profile: profile.insert_before("initiator-finished", asking()))
-    pair = run(initiating, Handshake(RESPONDER, responding, deadline=5.0))
-    pair.responder.handshake.handle_timeout(5.0)
-    with pytest.raises(HandshakeTimeout, match=r"question: .*answer to Welcome"):
-        pair.responder.handshake.next_event()
-
-
-def test_a_deadline_after_the_end_does_nothing() -> None:
-    initiating, responding = both()
-    pair = succeed(run(Handshake(INITIATOR, initiating, deadline=1.0), Handshake(RESPONDER, responding, deadline=1.0)))
-    for end in (pair.initiator, pair.responder):
-        end.handshake.handle_timeout(2.0)
-        assert end.completed
 
 
 # ---------------------------------------------------------------- limits

@@ -20,6 +20,7 @@ from ..meeting import dial, each_peer, first_peer
 from ..options import add_backend, add_command, add_profile, address, profile_from
 from ..output import Output, interrupted
 from ..recording import add_recording
+from ..retrying import add_retry, check_retry
 from ..serving import run_until_signal
 from .files import Destination, Source
 from .messages import PROTOCOL, SameRole
@@ -58,6 +59,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--listen", action="store_true", help="listen there for a receiver instead, which says --connect"
     )
+    add_retry(parser)
     add_profile(parser)
     add_recording(parser)
     add_backend(parser)
@@ -65,6 +67,7 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "receive", what, _RECEIVE_EXAMPLES, _receive)
     parser.add_argument("address", type=address, metavar="[HOST:]PORT", help="where to listen for a sender")
     parser.add_argument("--connect", action="store_true", help="connect there instead, to a sender that says --listen")
+    add_retry(parser)
     target = parser.add_mutually_exclusive_group()
     target.add_argument(
         "--directory", "-d", type=Path, default=Path(), metavar="DIR", help="where files go (default: this folder)"
@@ -153,6 +156,7 @@ def _destination(options: argparse.Namespace) -> Destination:
 def _run(
     options: argparse.Namespace, run: Callable[[Profile], Awaitable[None]], reporter: Reporter, *, dials: bool
 ) -> int:
+    check_retry(options, dials=dials)
     host, port = options.address
     if dials and not port:
         raise ValueError("nobody listens on port 0: expected the port of the other end, 1 to 65535")
