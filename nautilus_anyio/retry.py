@@ -1,25 +1,21 @@
 """`Retry`, and the loop that it describes: a fresh attempt where another one may help. Which errors those are, the core says.
 
-Counting, growing waits and sleeping on either event loop are stamina's. What an attempt does is not known here.
+Counting, growing waits and sleeping on either event loop are stamina's, and so are its hooks and switches, which the application
+sets for its whole process. What an attempt does is not known here.
 """
 
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from math import inf, isfinite
-from types import ModuleType
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TypeVar
 
 from anyio import current_time
+from stamina import Attempt, retry_context
 
 from nautilus_core import Event, HandshakeError, PeerAborted
-
-if TYPE_CHECKING:
-    from stamina import Attempt
 
 T = TypeVar("T")
 
@@ -77,28 +73,6 @@ class AttemptFailed(Event, frozen=True):
     wait: float
 
 
-def _own_stamina() -> ModuleType:
-    """stamina once more, as a module of ours.
-
-    Its hooks, which log each retry by default, and its switches, `set_active` and `set_testing`, hold for the whole process and
-    cannot be set for one call. They are the application's: a library neither changes them nor depends on them.
-    """
-    name = f"{__package__}._stamina"
-    found = find_spec("stamina")
-    spec = found and spec_from_file_location(
-        name, found.origin, submodule_search_locations=found.submodule_search_locations
-    )
-    if not spec or spec.loader is None:
-        raise ImportError("stamina is not installed: pip install stamina", name="stamina")
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.instrumentation.set_on_retry_hooks(())
-    return module
-
-
-_stamina: Final = _own_stamina()
-
-
 async def retrying(
     retry: Retry,
     once: Callable[[float | None], Awaitable[T]],
@@ -118,7 +92,7 @@ async def retrying(
         Exception: what else `once` or `on_event` raised, at once.
     """
     attempts = _Attempts(retry, on_event)
-    context: AsyncIterable[Attempt] = _stamina.retry_context(
+    context = retry_context(
         on=attempts.wait_after,
         attempts=retry.attempts,
         timeout=None,  # `wait_after` looks at it: stamina would begin a wait that ends after it
@@ -162,13 +136,15 @@ class _Attempts:
         left = min(inf if timeout is None else timeout, self._end - current_time())
         return None if left == inf else max(0.0, left)
 
-    def wait_after(self, error: HandshakeError) -> float | bool:
+    def wait_after(self, error: Exception) -> float | bool:
         """How many seconds to wait after `error`, or False for no more attempts: stamina's backoff hook."""
         retry, number = self._retry, self.current.num
         asked = error.retry_after if isinstance(error, PeerAborted) else None
         wait = max(self.current.next_wait, asked or 0.0) + random.uniform(0.0, retry.jitter)  # noqa: S311
         if current_time() + wait >= self._end:
             return False
-        if self._on_event is not None and number != retry.attempts:  # after the last one stamina ends it
+        if (
+            self._on_event is not None and isinstance(error, HandshakeError) and number != retry.attempts
+        ):  # after the last one stamina ends it
             self._on_event(AttemptFailed(number, retry.attempts, error, wait))
         return wait

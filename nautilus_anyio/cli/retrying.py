@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Callable
 
+from stamina.instrumentation import set_on_retry_hooks
+
 from nautilus_core import Event
 
 from ..retry import AttemptFailed, Retry, retrying
@@ -55,6 +57,7 @@ async def dial_again(options: argparse.Namespace, dial: Callable[[float], Awaita
     if options.retry is None:
         return await dial(timeout)
     output: Output = options.output
+    set_on_retry_hooks(())  # which log; the notes say more
 
     def see(event: Event) -> None:
         if isinstance(event, AttemptFailed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ import anyio
 import pytest
 import stamina
 from anyio.abc import ByteStream, SocketAttribute
-from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from nautilus_anyio import AttemptFailed, Retry, TransportFailed, connect, connect_unix, serve, transcript
 from nautilus_anyio.retry import retrying
@@ -502,35 +501,39 @@ async def test_where_no_address_works_it_is_one_attempt_that_failed(
 # ---------------------------------------------------------------- stamina's settings are the application's
 
 
-async def test_it_says_nothing_by_itself(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
-    with caplog.at_level(logging.DEBUG):
-        async with listening_in(refusing(), refusing(), well) as listener:
-            await reaches(listener, 3)
-    assert not [record for record in caplog.records if "stamina" in record.name or "retry" in record.getMessage()]
-    assert capfd.readouterr() == ("", "")
-
-
-async def test_hooks_and_switches_of_the_application_are_not_touched_and_not_followed() -> None:
+async def test_the_hooks_of_the_application_see_each_retry() -> None:
     called: list[RetryDetails] = []
 
     def hook(details: RetryDetails) -> None:
         called.append(details)
 
     set_on_retry_hooks([hook])
-    hooks = get_on_retry_hooks()
+    try:
+        async with listening_in(refusing(), refusing(), well) as listener:
+            seen = await reaches(listener, 3)
+    finally:
+        set_on_retry_hooks(None)
+    assert [details.retry_num for details in called] == [1, 2]
+    assert [details.caused_by for details in called] == [event.error for event in seen]
+    assert not any(details.args or details.kwargs for details in called)
+
+
+async def test_where_the_application_has_switched_retries_off_there_is_one_attempt() -> None:
     stamina.set_active(False)
     try:
-        with stamina.set_testing(True, attempts=1):
-            async with listening_in(refusing(), refusing(), well) as listener:
-                seen = await reaches(listener, 3)
-            assert stamina.is_testing()
-        assert all(event.wait >= FAST.wait_initial for event in seen)
-        assert not stamina.is_active()
-        assert get_on_retry_hooks() is hooks
+        async with listening_in(refusing(), well) as listener:
+            with pytest.raises(PeerAborted, match="busy"):
+                await reaches(listener, 1)
     finally:
         stamina.set_active(True)
-        set_on_retry_hooks(None)
-    assert not called
+
+
+async def test_where_the_application_is_testing_nobody_waits() -> None:
+    patient = Retry(3, 120.0, 30.0, 30.0, 0.0)
+    with stamina.set_testing(True, attempts=3):
+        async with listening_in(refusing(), refusing(), well) as listener:
+            with anyio.fail_after(10):
+                await reaches(listener, 3, patient)
 
 
 # ---------------------------------------------------------------- the value
