@@ -21,6 +21,7 @@ from ..steps.authentication import InitiatorProof, ResponderProof
 from ..steps.cipher_suite import SuiteOffer, SuiteSelection
 from ..steps.hello import Hello, HelloSelection
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
+from ..steps.psk import PskBinders, PskOffer, PskSelection
 from ..steps.session_keys import InitiatorFinished, ResponderFinished
 from .lines import MAX_LINES, Frame, Header, Received, Sent
 from .reader import Transcript
@@ -32,8 +33,11 @@ MESSAGES: Final[Mapping[str, Any]] = MappingProxyType(
             Hello,
             SuiteOffer,
             InitiatorShare,
+            PskOffer,
+            PskBinders,
             HelloSelection,
             SuiteSelection,
+            PskSelection,
             ResponderShare,
             RetriedShare,
             ResponderProof,

@@ -16,6 +16,7 @@ from ..role import INITIATOR, Role
 from ..step import Message
 from ..steps.cipher_suite import SuiteSelection
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
+from ..steps.psk import PskSelection
 from .lines import Drawn
 from .reader import Transcript
 from .tape import ReplayingEntropy, drawn
@@ -32,7 +33,7 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
     """
     frames: list[bytes] = []
     shares: list[InitiatorShare | RetriedShare] = []
-    suite = None
+    suite, psk = None, None
     for frame, message in messages:
         frames.append(frame)
         match message:
@@ -40,12 +41,16 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
                 suite = SUITES.get(message.suite)
             case InitiatorShare() | RetriedShare():
                 shares.append(message)
+            case PskSelection():
+                psk = message.index
             case ResponderShare() if suite is not None:
                 try:
                     secret = _secret(transcript, shares, message)
+                    early = b"" if psk is None else _early_secret(transcript, psk)
                 except (ValueError, TypeError, LookupError, HandshakeError):  # such a transcript does not replay either
                     return {}
-                schedule = KeySchedule(suite, secret, suite.hash.digest(b"".join(frames)))
+                content = suite.hash.digest(b"".join(frames))
+                schedule = KeySchedule(suite, secret, content, early_secret=early)
                 return {role: schedule.handshake_key(role) for role in Role}
     return {}
 
@@ -59,3 +64,9 @@ def _secret(transcript: Transcript, shares: list[InitiatorShare | RetriedShare],
         return group.encapsulate(entropy, shares[-1].public)[0]
     keys = [GROUPS[share.group].generate(entropy)[0] for share in shares if share.group is not None]
     return group.decapsulate(keys[-1], response.public)
+
+
+def _early_secret(transcript: Transcript, index: int) -> bytes:
+    """Of the pre-shared key that was selected: an initiator extracts from each that it offers, a responder from that alone."""
+    extracted = [line.data for line in transcript.lines if isinstance(line, Drawn) and line.what == "extraction"]
+    return extracted[index if transcript.header.role is INITIATOR else 0]

@@ -118,7 +118,10 @@ def _words(line: AnyLine) -> str:
         case Drawn():
             text = f"{line.what}: a secret of {len(line.data):,} bytes" + (f", {line.error}" if line.error else "")
         case Completed():
-            text = f"{line.suite}, peer {line.peer}, protocol {line.protocol or 'none'}"
+            named = [*(() if line.identifier is None else (line.identifier,)), *line.names]
+            peer = f"{line.peer} ({', '.join(named)})" if named else line.peer
+            text = f"{line.suite}, peer {peer}, protocol {line.protocol or 'none'}"
+            text += "" if line.psk is None else f", pre-shared key {line.psk}"
         case End():
             text = f"{line.outcome}: {line.received:,} bytes in, {line.sent:,} bytes out"
         case _:
