@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from .lines import AnyLine, Drawn, Frame, Received, Sent, TranscriptError
 from .reader import Transcript
+
+_OF_NO_SECRET: Final = ("hello-response", "suite", "psk")
+"""What a responder says that any engine with the same profile can read, whatever it has drawn itself."""
 
 
 def from_other_side(transcript: Transcript, tape: Transcript | None) -> Transcript:
@@ -52,7 +57,7 @@ def _before_encryption(transcript: Transcript) -> list[AnyLine]:
     for line in transcript.lines:
         if not isinstance(line, Frame):
             continue
-        depends = answered and line.step not in ("hello-response", "suite")
+        depends = answered and line.step not in _OF_NO_SECRET
         if line.sealed or (line.sender is role and depends):
             break
         if line.sender is role:
