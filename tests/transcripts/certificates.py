@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ NAMESAKE: Final = authority("another authority", "Example Root")
 STRANGER: Final = authority("another authority", "Another Root")
 
 
+@cache
 def leaf(who: str, scheme: str = "ed25519", *, by: Authority = BETWEEN, **wishes: Any) -> x509.Certificate:
     """The certificate of a person's key."""
     return issue(private_key(who, scheme).public_key(), f"{who} {scheme}", by=by, **wishes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from nautilus_core import (
@@ -35,11 +36,13 @@ NODES: Final = {"initiator": "node", "responder": "gateway"}
 # ------------------------------------------------------------------ X.509
 
 
+@cache
 def certified(who: str, scheme: str = "ed25519", **wishes: Any) -> Identity:
     """A person with a certificate of the authority in between."""
     return Identity.with_certificates(private_key(who, scheme), [leaf(who, scheme, **wishes), BETWEEN.certificate])
 
 
+@cache
 def by_root(name: str | None = None) -> TrustPolicy:
     """Whom the root certifies, perhaps under a name."""
     return trust.authorities([ROOT.certificate], name=name)
