@@ -55,7 +55,7 @@ class Meeting:
         self._options = options
         self._profile = profile
         self._questions = Questions()
-        self._documents = Documents()
+        self._documents = Documents(options.did_web_private)
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
