@@ -109,6 +109,21 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("arguments", [("receive", "0"), ("send", __file__, "0", "--listen")], ids=["receive", "send"])
+def test_ctrl_c_ends_its_line_in_transfers_too(backend: str, arguments: tuple[str, ...]) -> None:
+    with at_a_terminal(*arguments, *TRUST, "--backend", backend) as (process, terminal):
+        shown = read_until(terminal, b"in words:")
+        while shown.partition(b"in words:")[2].count(b"\r\n") < 3:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, b"\x03")
+        with pytest.raises(OSError, match="Input/output"):
+            while True:
+                shown += os.read(terminal, 4096)
+        assert exit_code(process) == 130
+        assert b"^C\r\nnautilus: interrupted while listening" in shown
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_question_ends_with_its_handshake_and_the_next_one_gets_the_answer(backend: str) -> None:
     port = str(free_port())
     arguments = ("listen", port, "--trust", "ask", "--timeout", "1", "--backend", backend)
