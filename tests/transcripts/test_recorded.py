@@ -25,8 +25,18 @@ from nautilus_core import (
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.crypto.suites import DEFAULT_SUITES
 from nautilus_core.errors import ALERTS
-from nautilus_core.transcript import Transcript, replay
-from nautilus_core.transcript.lines import Answered, Asked, Called, Completed, Failed, Happened, Received, Sent, Skipped
+from nautilus_core.transcript import ReplayDiverged, Transcript, replay
+from nautilus_core.transcript.lines import (
+    Answered,
+    Asked,
+    Called,
+    Completed,
+    Failed,
+    Happened,
+    Received,
+    Sent,
+    Skipped,
+)
 
 from .case import FOLDER, path_of
 from .cases import CASES
@@ -80,6 +90,44 @@ def test_it_comes_out_the_same_from_the_view_of_the_other_side(name: str) -> Non
         assert replay(mine, profile, other_side=True, tape=theirs).full
         if mine.header.framing == "nautilus/1" and mine.header.steps == theirs.header.steps:
             assert replay(mine, profile, other_side=True).messages
+
+
+def as_it_travelled(name: str, sender: Role) -> bool:
+    """Whether what `sender` sent in the handshake came in at the other end as it was."""
+    sent = b"".join(line.data for line in of(name, sender).lines if isinstance(line, Sent))
+    received = [line for line in of(name, sender.peer).lines if isinstance(line, Received) and not line.channel]
+    return sent.startswith(b"".join(line.data for line in received))
+
+
+WHOLE = [
+    name
+    for name, case in CASES.items()
+    if case.secrets and "split" not in case.options and all(as_it_travelled(name, role) for role in Role)
+]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_tape_of_the_other_side_does_all_of_it_again_refusals_and_answers_too(name: str) -> None:
+    for role in Role:
+        mine, theirs = of(name, role), of(name, role.peer)
+        report = replay(mine, CASES[name].profile(role.peer), other_side=True, tape=theirs)
+        assert report.full
+        assert report.role is role.peer
+
+
+def test_what_was_altered_on_the_way_diverges_from_the_other_side() -> None:
+    altered = [
+        name for name, case in CASES.items() if case.secrets and not all(as_it_travelled(name, role) for role in Role)
+    ]
+    assert len(altered) >= 8
+    for name in altered:
+        diverged = 0
+        for role in Role:
+            try:
+                replay(of(name, role), CASES[name].profile(role.peer), other_side=True, tape=of(name, role.peer))
+            except ReplayDiverged:
+                diverged += 1
+        assert diverged, name
 
 
 def test_the_table_and_the_files_are_the_same() -> None:
