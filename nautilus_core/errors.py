@@ -230,3 +230,10 @@ def release_frames(error: BaseException | None) -> None:
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
+
+
+def let_go(error: BaseException | None) -> None:
+    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -7,12 +7,10 @@ raised. Nothing here knows a message, a key or a clock: steps, stream and key sc
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime
-from enum import Enum
-from traceback import clear_frames
-from types import GeneratorType, MappingProxyType, TracebackType
+from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from .alerts import check_retry_after
@@ -28,39 +26,17 @@ from .errors import (
     LocalProtocolError,
     NegotiationFailed,
     PeerAborted,
+    let_go,
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
+from .state import MOVES, State
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
     from .profiles import Profile
     from .session import Session
     from .transcript.recorder import Recorder
-
-
-class State(Enum):
-    """Where a handshake stands."""
-
-    NEW = "new"
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-    __hash__ = object.__hash__  # members are singletons: enum's own hash is a call in Python
-
-
-MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
-    {
-        State.NEW: frozenset({State.RUNNING, State.FAILED}),
-        State.RUNNING: frozenset({State.PAUSED, State.COMPLETED, State.FAILED}),
-        State.PAUSED: frozenset({State.RUNNING, State.FAILED}),
-        State.COMPLETED: frozenset(),
-        State.FAILED: frozenset(),
-    }
-)
-"""Every legal move from state to state; it is the same for both roles."""
 
 
 _NEW: Final = State.NEW
@@ -405,7 +381,7 @@ class Handshake:
         self._state = State.FAILED
         self._error = error
         if isinstance(error, HandshakeError):
-            _clear_frames(error)
+            let_go(error)
         self._traceback = error.__traceback__
         self.steps.editable = False
         alert: int | None = AlertCode.INTERNAL_ERROR
@@ -434,10 +410,3 @@ class Handshake:
     def _check_failed(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

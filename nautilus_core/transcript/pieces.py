@@ -71,6 +71,7 @@ class Piece:
         data: its bytes, header included.
         sealed: whether it was encrypted.
         fields: what it says, by name, where that can be read; else empty.
+        inside: what was sealed in it, where it was opened; see `unsealed`.
     """
 
     kind: str
@@ -83,6 +84,7 @@ class Piece:
     data: bytes
     sealed: bool
     fields: Mapping[str, Any]
+    inside: bytes | None = None
 
 
 class _Wire:
@@ -196,10 +198,15 @@ def _decoded(step: str, data: bytes, header: Header) -> Mapping[str, Any]:
         if step in MESSAGES:
             message = msgspec.msgpack.decode(body, type=MESSAGES[step])
             return {name: getattr(message, name) for name in message.__struct_fields__}
-        elements = msgspec.msgpack.decode(body, type=list[Any])
+        found = msgspec.msgpack.decode(body, type=list[Any])
     except _ERRORS:
         return _NO_FIELDS
-    return {f"[{place}]": _shallow(element) for place, element in enumerate(elements) if place}
+    return elements(found)
+
+
+def elements(found: list[Any]) -> Mapping[str, Any]:
+    """The elements of a message's array by their places, but for its name."""
+    return {f"[{place}]": _shallow(element) for place, element in enumerate(found) if place}
 
 
 def _shallow(value: Any, depth: int = 6) -> Any:

@@ -16,8 +16,9 @@ import msgspec
 from ..crypto.entropy import Entropy
 from ..errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from ..events import HandshakeCompleted, Question, Signal
-from ..handshake import Handshake, State
+from ..handshake import Handshake
 from ..profiles import Profile
+from ..state import State
 from ..transport import Channel
 from .lines import (
     Aborted,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..crypto.groups import GROUPS
+from ..crypto.key_log import KeyLog
 from ..crypto.key_schedule import KeySchedule
 from ..crypto.suites import SUITES
 from ..crypto.traffic_key import TrafficKey
@@ -15,6 +16,7 @@ from ..errors import HandshakeError
 from ..role import INITIATOR, Role
 from ..step import Message
 from ..steps.cipher_suite import SuiteSelection
+from ..steps.hello import Hello
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
 from ..steps.psk import PskSelection
 from .lines import Drawn
@@ -31,6 +33,26 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
         transcript: recorded with its secrets.
         messages: those before encryption, in order: the frame and what it holds.
     """
+    schedule = _schedule(transcript, messages, None)
+    return {} if schedule is None else {role: schedule.handshake_key(role) for role in Role}
+
+
+def handshake_key_log(transcript: Transcript, messages: Iterable[tuple[bytes, Message | None]]) -> list[bytes]:
+    """The same as the lines of a key log; none where the secrets do not yield any."""
+    lines: list[bytes] = []
+    messages = list(messages)
+    log = KeyLog(lines.append)
+    log.hello_random = next((message.nonce for _, message in messages if isinstance(message, Hello)), log.hello_random)
+    schedule = _schedule(transcript, messages, log)
+    if schedule is not None:
+        for role in Role:
+            schedule.handshake_key(role)
+    return lines
+
+
+def _schedule(
+    transcript: Transcript, messages: Iterable[tuple[bytes, Message | None]], log: KeyLog | None
+) -> KeySchedule | None:
     frames: list[bytes] = []
     shares: list[InitiatorShare | RetriedShare] = []
     suite, psk = None, None
@@ -48,11 +70,10 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
                     secret = _secret(transcript, shares, message)
                     early = b"" if psk is None else _early_secret(transcript, psk)
                 except (ValueError, TypeError, LookupError, HandshakeError):  # such a transcript does not replay either
-                    return {}
+                    return None
                 content = suite.hash.digest(b"".join(frames))
-                schedule = KeySchedule(suite, secret, content, early_secret=early)
-                return {role: schedule.handshake_key(role) for role in Role}
-    return {}
+                return KeySchedule(suite, secret, content, log, early_secret=early)
+    return None
 
 
 def _secret(transcript: Transcript, shares: list[InitiatorShare | RetriedShare], response: ResponderShare) -> bytes:

@@ -25,9 +25,11 @@ from nautilus_core.transcript import (
     first_difference,
     ladder_of,
     ladder_of_profile,
+    pieces_of,
     read,
     redact,
     to_bytes,
+    unsealed,
 )
 from nautilus_core.transcript.lines import Drawn
 
@@ -133,8 +135,8 @@ def test_any_transcript_that_reads_can_be_drawn_and_shown(transcript: Transcript
     assert ET.fromstring(as_svg(ladder)).tag.endswith("svg")
     assert max(map(len, as_text(ladder, 60).split("\n"))) <= 60
     for width in (60, 130):
-        assert len(list(shown(transcript, width, full=False))) > len(transcript.lines)
-    assert len(list(shown_as_json(transcript))) == len(transcript.lines) + 1
+        assert len(list(shown(transcript, pieces_of(transcript), width, full=False))) > len(transcript.lines)
+    assert len(list(shown_as_json(transcript, pieces_of(transcript)))) == len(transcript.lines) + 1
 
 
 @settings(max_examples=60)
@@ -286,8 +288,9 @@ def test_secrets_are_on_no_picture() -> None:
     transcript = read(Recorded(*both()).files[0])
     drawn = [line.data for line in transcript.lines if isinstance(line, Drawn) and line.what == "X25519"]
     assert drawn
-    words = [text for text, _ in shown(transcript, 130, full=True)]
+    opened = unsealed(transcript)
+    words = [text for text, _ in shown(transcript, opened, 130, full=True)]
     everything = "".join(
-        [*words, *(form(ladder_of(transcript)) for form in FORMS), str(list(shown_as_json(transcript)))]
+        [*words, *(form(ladder_of(transcript)) for form in FORMS), str(list(shown_as_json(transcript, opened)))]
     )
     assert not any(secret.hex() in everything or secret.hex(" ") in everything for secret in drawn)
