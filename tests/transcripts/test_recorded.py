@@ -25,13 +25,14 @@ from nautilus_core import (
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.crypto.suites import DEFAULT_SUITES
 from nautilus_core.errors import ALERTS
-from nautilus_core.transcript import ReplayDiverged, Transcript, replay
+from nautilus_core.transcript import ReplayDiverged, Transcript, ladder_of, profile_of, redact, replay
 from nautilus_core.transcript.lines import (
     Answered,
     Asked,
     Called,
     Completed,
     Failed,
+    Frame,
     Happened,
     Received,
     Sent,
@@ -128,6 +129,15 @@ def test_what_was_altered_on_the_way_diverges_from_the_other_side() -> None:
             except ReplayDiverged:
                 diverged += 1
         assert diverged, name
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("noise-")])
+def test_each_can_be_looked_at_without_its_profile(name: str) -> None:
+    for role in Role:
+        transcript = redact(of(name, role))
+        assert ladder_of(transcript).parties
+        if any(isinstance(line, (Sent, Frame)) for line in transcript.lines):
+            assert replay(transcript, profile_of(transcript.header)).messages >= 0
 
 
 def test_the_table_and_the_files_are_the_same() -> None:
