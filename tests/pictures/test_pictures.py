@@ -6,6 +6,7 @@ import re
 import unicodedata
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 
 from nautilus_anyio.cli.transcript.lines import shown, shown_as_json
 from nautilus_anyio.pictures import as_html, as_mermaid, as_svg, as_text
+from nautilus_anyio.pictures.words import party_text
 from nautilus_core import ANONYMOUS, INITIATOR, RESPONDER, Profile, profiles, trust
 from nautilus_core.transcript import (
     Arrow,
@@ -36,6 +38,8 @@ from nautilus_core.transcript.lines import Drawn
 from ..core.helpers import BOB, MALLORY, Talk, alice, asking, both, note
 from ..core.transcript.hostile import transcripts
 from ..core.transcript.recording import Recorded
+
+RECORDED = Path(__file__).parents[1] / "transcripts" / "recorded"
 
 ALLOWED_TAGS = {
     "html",
@@ -282,6 +286,25 @@ def test_many_steps_are_drawn_and_more_are_counted() -> None:
     assert "are not shown" in as_html(long)
     assert "more" in as_text(long)
     assert len(as_mermaid(long)) < 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("psk-alone", "proved to have the pre-shared key 'office'"),
+        ("psk-beside-signatures", ", and to have the pre-shared key 'office'"),
+        ("did-web", ", who is did:web:gateway.example"),
+        ("x509-ed25519", ", who is gateway.example"),
+    ],
+)
+def test_a_picture_says_who_proved_what(name: str, said: str) -> None:
+    ladder = ladder_of(read([(RECORDED / f"{name}.initiator.jsonl").read_bytes()]))
+    assert said in party_text(ladder.parties[1], ladder)
+    assert party_text(ladder.parties[0], ladder) == "recorded here"
+    for form in FORMS:
+        if form is as_svg and name == "did-web":  # a long name is cut there
+            continue
+        assert re.sub(r"[^a-z]", "", said) in re.sub(r"<[^>]*>|&[^;]*;|#[0-9]*;|[^a-z]", "", form(ladder)), form
 
 
 def test_secrets_are_on_no_picture() -> None:
