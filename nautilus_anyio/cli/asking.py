@@ -108,8 +108,7 @@ class Asking:
         try:
             refusal = await self._questions.ask(question, remote, None if connection is None else connection.fileno())
         except PeerGone:
-            gone = "the peer went away while it was asked whether it is welcome"
-            raise TransportFailed(gone, received=f"no more of {self.open}", step="question") from None
+            raise TransportFailed(f"{self.open} went away before anybody had answered whether it is welcome") from None
         self.open = None
         if refusal is None:
             question.accept()
@@ -153,13 +152,15 @@ def ask_on_terminal(question: PeerIdentified, remote: object = None, connection:
             "--trust pinned:KEY"
         )
     with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
+        seen = select.poll()
+        if connection is not None:
+            seen.register(connection, _HUNG_UP)
+            if seen.poll(0):  # while another question was open
+                raise PeerGone
         termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
         _PROMPT.opened()
         terminal.write(_shown(question, remote))
-        seen = select.poll()
         seen.register(descriptor, select.POLLIN)
-        if connection is not None:
-            seen.register(connection, _HUNG_UP)
         try:
             while not (found := dict(seen.poll(_LOOK_UP))):
                 anyio.from_thread.check_cancelled()

@@ -223,7 +223,12 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
         **psks,
     )
     if profile.check is not None:  # at once, and not at the first connection
-        profile.check(RESPONDER if name is None else INITIATOR)
+        try:
+            profile.check(RESPONDER if name is None else INITIATOR)
+        except ValueError as error:
+            if not psks or "pre-shared" not in str(error):
+                raise
+            raise ValueError(f"--psk-file {options.psk_file}: {error}; `name` in it says whose file it is") from error
     return profile
 
 
