@@ -20,7 +20,7 @@ import anyio
 from nautilus_core.identity.did_document import MAX_DOCUMENT, parse_did
 
 from .errors import in_words
-from .resolve import Unresolvable
+from .resolve import NotPublic, Unresolvable
 
 try:
     import httpx
@@ -123,7 +123,7 @@ class DidWebResolver:
         addresses = list(dict.fromkeys(ip_address(entry[4][0].partition("%")[0]) for entry in found))
         allowed = [address for address in addresses if self._allows(address)]
         if not allowed:
-            raise Unresolvable(
+            raise NotPublic(
                 f"{place.host} has the address {addresses[0] if addresses else 'of nothing'}, which is not public"
             )
         return allowed[:_MOST_ADDRESSES]

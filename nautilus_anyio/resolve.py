@@ -19,6 +19,10 @@ class Unresolvable(Exception):  # it is no error of ours: the handshake fails, a
     """There is no document, or it cannot be had: in a few words, which the handshake's error will have."""
 
 
+class NotPublic(Unresolvable):
+    """The document is at an address that is not public, and nobody has allowed it."""
+
+
 class Resolver(Protocol):
     """Looks up DID documents."""
 

@@ -35,7 +35,7 @@ from .events import (
     StepCompleted,
     StepSkipped,
 )
-from .handshake import Handshake, State
+from .handshake import Handshake
 from .identity import trust
 from .identity.credentials import CredentialKind, Presented
 from .identity.did import ResolveIdentity
@@ -51,6 +51,7 @@ from .limits import Limits
 from .profiles import Profile
 from .role import INITIATOR, RESPONDER, Role, Stage
 from .session import Session
+from .state import State
 from .step import CustomProtocolStep, HandshakeStep, Message, MessageStep, MultiMessageStep
 from .steplist import StepList
 from .steps.authentication import Authentication

@@ -7,12 +7,11 @@ raised. Nothing here knows a message, a key or a clock: steps, stream and key sc
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime
-from enum import Enum
 from math import isnan
-from types import GeneratorType, MappingProxyType, TracebackType
+from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from .alerts import check_retry_after
@@ -32,36 +31,13 @@ from .errors import (
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
+from .state import MOVES, State
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
     from .profiles import Profile
     from .session import Session
     from .transcript.recorder import Recorder
-
-
-class State(Enum):
-    """Where a handshake stands."""
-
-    NEW = "new"
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    FAILED = "failed"
-
-    __hash__ = object.__hash__  # members are singletons: enum's own hash is a call in Python
-
-
-MOVES: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
-    {
-        State.NEW: frozenset({State.RUNNING, State.FAILED}),
-        State.RUNNING: frozenset({State.PAUSED, State.COMPLETED, State.FAILED}),
-        State.PAUSED: frozenset({State.RUNNING, State.FAILED}),
-        State.COMPLETED: frozenset(),
-        State.FAILED: frozenset(),
-    }
-)
-"""Every legal move from state to state; it is the same for both roles."""
 
 
 _NEW: Final = State.NEW

@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 
 from .errors import PeerAborted
 from .events import Event, HandshakeCompleted, Question, Signal
-from .handshake import Handshake, State
+from .handshake import Handshake
 from .profiles import Profile
 from .role import INITIATOR, RESPONDER, Role
 from .session import Session
+from .state import State
 from .transcript.tape import RecordingEntropy, ReplayingEntropy
 
 Split: TypeAlias = Callable[[bytes], Iterable[bytes]]

@@ -13,13 +13,22 @@ from typing import Any, Final
 
 import anyio
 import anyio.from_thread
+from anyio.abc import ByteStream, SocketAttribute
 
 from nautilus_core import Anonymous, PeerIdentified
 from nautilus_core.identity.keys import PublicKey
 
+from ..errors import TransportFailed
+
 _LOOK_UP: Final = 100  # milliseconds
 _WORDS_A_LINE: Final = 8
 _JUST_NOW: Final = 1.0  # seconds
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
+"""That the peer sends no more, whatever of it was not read yet; where there is no such event, that the connection is gone."""
+
+
+class PeerGone(Exception):
+    """The peer has closed the connection before there was an answer."""
 
 
 class _Prompt:
@@ -54,22 +63,23 @@ class Questions:
         self._one_at_a_time = anyio.Lock()
         self._last: tuple[object, float, str | None] = (None, -inf, None)
 
-    def of(self, remote: object) -> Asking:
+    def of(self, raw: ByteStream, *, came: bool) -> Asking:
         """What answers the questions of one handshake.
 
         Args:
-            remote: the address of a peer that has come to us, as its socket has it; None for one that we have dialled.
+            raw: the connection.
+            came: whether the peer has come to us; else we have dialled it.
         """
-        return Asking(self, remote)
+        return Asking(self, raw, came=came)
 
-    async def ask(self, question: PeerIdentified, remote: object) -> str | None:
-        """None for a peer that is welcome, else why it is refused."""
+    async def ask(self, question: PeerIdentified, remote: object, connection: int | None) -> str | None:
+        """None for a peer that is welcome, else why it is refused; `PeerGone` where it does not wait for the answer."""
         key = (question.name, question.peer.peer_id)
         came_at = anyio.current_time()
         async with self._one_at_a_time:
             asked, answered_at, refusal = self._last
             if asked != key or answered_at < came_at:
-                refusal = await anyio.to_thread.run_sync(ask_on_terminal, question, remote)
+                refusal = await anyio.to_thread.run_sync(ask_on_terminal, question, remote, connection)
                 self._last = (key, anyio.current_time(), refusal)
         return refusal
 
@@ -81,9 +91,10 @@ class Asking:
         open: the peer that was asked about, until there is an answer; None before and after.
     """
 
-    def __init__(self, questions: Questions, remote: object) -> None:
+    def __init__(self, questions: Questions, raw: ByteStream, *, came: bool) -> None:
         self._questions = questions
-        self._remote = remote
+        self._raw = raw
+        self._came = came
         self.open: str | None = None
 
     async def __call__(self, question: Any) -> None:
@@ -92,7 +103,12 @@ class Asking:
             question.reject(f"the command cannot answer a {type(question).__name__}")
             return
         self.open = question.peer.peer_id
-        refusal = await self._questions.ask(question, self._remote)
+        remote = self._raw.extra(SocketAttribute.remote_address, None) if self._came else None
+        connection = self._raw.extra(SocketAttribute.raw_socket, None)
+        try:
+            refusal = await self._questions.ask(question, remote, None if connection is None else connection.fileno())
+        except PeerGone:
+            raise TransportFailed(f"{self.open} went away before anybody had answered whether it is welcome") from None
         self.open = None
         if refusal is None:
             question.accept()
@@ -114,15 +130,19 @@ def words_in_lines(key: PublicKey, indent: str) -> str:
     return "\n".join(f"{indent}{' '.join(line)}" for line in lines)
 
 
-def ask_on_terminal(question: PeerIdentified, remote: object = None) -> str | None:
+def ask_on_terminal(question: PeerIdentified, remote: object = None, connection: int | None = None) -> str | None:
     """Ask whoever sits at the terminal whether a peer is welcome, as SSH does at a first contact; in a worker thread.
 
     Args:
         question: about whom.
         remote: the address of a peer that has come to us; None for one that we have dialled.
+        connection: the descriptor of the connection; the question ends when the peer has closed it.
 
     Returns:
         None for a yes, else why the peer is refused.
+
+    Raises:
+        PeerGone: the peer has closed the connection.
     """
     try:
         descriptor = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
@@ -132,16 +152,23 @@ def ask_on_terminal(question: PeerIdentified, remote: object = None) -> str | No
             "--trust pinned:KEY"
         )
     with io.TextIOWrapper(io.FileIO(descriptor, "w+"), write_through=True) as terminal:
+        seen = select.poll()
+        if connection is not None:
+            seen.register(connection, _HUNG_UP)
+            if seen.poll(0):  # while another question was open
+                raise PeerGone
         termios.tcflush(descriptor, termios.TCIFLUSH)  # an answer typed before the question is none
         _PROMPT.opened()
         terminal.write(_shown(question, remote))
-        typed = select.poll()
-        typed.register(descriptor, select.POLLIN)
+        seen.register(descriptor, select.POLLIN)
         try:
-            while not typed.poll(_LOOK_UP):
+            while not (found := dict(seen.poll(_LOOK_UP))):
                 anyio.from_thread.check_cancelled()
-        except BaseException:
-            terminal.write("\nIt does not wait for the answer any more.\n")
+            if descriptor not in found:
+                raise PeerGone
+        except BaseException as error:
+            who = "The peer has gone: it" if isinstance(error, PeerGone) else "It"
+            terminal.write(f"\n{who} does not wait for the answer any more.\n")
             _PROMPT.withdrawn()
             raise
         _PROMPT.answered()

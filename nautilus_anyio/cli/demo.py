@@ -22,6 +22,7 @@ from .ladder import LiveLadder
 from .options import add_backend, add_command
 from .output import Output
 from .recording import Recorded, add_recording, recording_from
+from .serving import run_until_signal
 from .tables import facts_table
 
 _BLOCK: Final = 1 << 20
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demonstration; the exit code says whether the checksums agree."""
     if options.size < 1:
         raise ValueError("--size is at least 1")
-    return anyio.run(_demo, options, backend=options.backend)
+    return run_until_signal(_demo, options, backend=options.backend)
 
 
 async def _demo(options: argparse.Namespace) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +15,15 @@ from cryptography.x509 import Certificate
 
 from nautilus_core import Identity
 from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES, SCHEMES, scheme_named
-from nautilus_core.identity.did import did_key
+from nautilus_core.identity.credentials import RAW_PUBLIC_KEY
+from nautilus_core.identity.did import DID, did_key
 from nautilus_core.identity.self_signed import self_signed
-from nautilus_core.identity.x509 import names_in
+from nautilus_core.identity.x509 import X509, certificates_in, names_in
 
+from ..pictures.words import printable
+from ..psk_file import PskFile, load_psks
 from ..stores import save_identity
+from .asking import words_in_lines
 from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in, passphrase_typed
 from .output import Output
 
@@ -30,10 +36,16 @@ _KEYGEN_EXAMPLES: Final = """\
 
 _SHOW_EXAMPLES: Final = """\
   nautilus identity show node.pem                 what to pin: --trust pinned:key:...
-  nautilus identity show node.pem --json          for a script"""
+  nautilus identity show node.pem --json          for a script
+  nautilus identity show ca.pem                   the certificates of an authority
+  nautilus identity show office.toml              which pre-shared keys there are"""
 
 
 _LONGEST_DID: Final = 200  # characters
+_LONGEST_LOOK: Final = 1 << 20  # bytes of a file that say what it is
+_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+_PSKS: Final = re.compile(rb"^\s*\[\[\s*psk\s*\]\]", re.MULTILINE)
+_PRESENTED: Final = {RAW_PUBLIC_KEY: "the key", DID: "the DID", X509: "the certificate"}
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 """So much earlier a certificate is valid, for peers whose clock is slow."""
 
@@ -63,7 +75,9 @@ def add_commands(commands: Any) -> None:
     )
     verbs = add_group(commands, "identity", "look at an identity", _SHOW_EXAMPLES)
     parser = add_command(verbs, "show", "show what peers know an identity by", _SHOW_EXAMPLES, show)
-    parser.add_argument("file", type=Path, help="private key of `nautilus keygen`")
+    parser.add_argument(
+        "file", type=Path, help="private key of `nautilus keygen`; also certificates in PEM, or pre-shared keys"
+    )
     add_passphrase(parser)
 
 
@@ -111,28 +125,31 @@ def _generate(options: argparse.Namespace) -> Identity:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Show the public side of a private key file."""
-    describe(options.output, identity_from(options.file, options.passphrase_file))
+    """Show the public side of a file: a private key with what it presents, certificates alone, or pre-shared keys."""
+    with options.file.open("rb") as file:
+        beginning = file.read(_LONGEST_LOOK)
+    if beginning.lstrip().startswith(_CERTIFICATE) and b" PRIVATE KEY-----" not in beginning:
+        describe_certificates(options.output, certificates_in(options.file.read_bytes()))
+    elif _PSKS.search(beginning):
+        describe_psks(options.output, load_psks(options.file))
+    else:
+        describe(options.output, identity_from(options.file, options.passphrase_file))
     return 0
 
 
 def describe(output: Output, identity: Identity) -> None:
-    """The peer id, the fingerprint in words and in hex, the scheme and the key; its certificates, where it has some."""
+    """The peer id, the fingerprint in words and in hex, the scheme and the key; what it presents to a peer."""
     key = identity.public
     text = (
-        f"{key.peer_id}\n{key.words}\n"
+        f"{key.peer_id}\n{words_in_lines(key, '')}\n"
         f"scheme       {key.scheme}\nfingerprint  {key.fingerprint.hex()}\npublic key   {shown(key.data)}"
     )
     did = identity.did or (did_key(key) if key.scheme in SCHEMES else None)
     if did is not None:
         text += f"\ndid          {did if len(did) <= _LONGEST_DID else 'of such a key is long: --json has it'}"
-    if identity.did is not None:
-        text += "\npresents     the DID"
+    text += f"\npresents     {_PRESENTED[identity.credential_type]}"
     certificates = [_said_by(certificate) for certificate in identity.certificates]
-    for said in certificates:
-        text += "\ncertificate  {subject}\n  issued by  {issuer}\n  names      ".format(**said)
-        text += ", ".join(said["names"]) or "none"
-        text += "\n  valid      {valid_from} to {valid_until}\n  SHA-256    {sha256}".format(**said)
+    text += "".join(f"\n{_in_lines(said)}" for said in certificates)
     output.result(
         text,
         peer_id=key.peer_id,
@@ -140,8 +157,35 @@ def describe(output: Output, identity: Identity) -> None:
         scheme=key.scheme,
         fingerprint=key.fingerprint.hex(),
         public_key=key.data.hex(),
+        presents=identity.credential_type,
         **({} if did is None else {"did": did, "presents_did": identity.did is not None}),
         **({"certificates": certificates} if certificates else {}),
+    )
+
+
+def describe_certificates(output: Output, certificates: Sequence[Certificate]) -> None:
+    """Those of an authority, or of a peer: what `--trust FILE` would go by."""
+    said = [_said_by(certificate) for certificate in certificates]
+    output.result("\n".join(map(_in_lines, said)), certificates=said)
+
+
+def describe_psks(output: Output, found: PskFile) -> None:
+    """Whose pre-shared keys there are, and what for; never the keys."""
+    text = f"name         {printable(found.name)}"
+    for psk in found.psks:
+        names = [printable(name) for name in (psk.identity, psk.initiator, psk.responder)]
+        text += "\npre-shared   {}, with which {} dials {}, for suites with {}".format(*names, psk.hash)
+    psks = [{name: getattr(psk, name) for name in ("identity", "initiator", "responder", "hash")} for psk in found.psks]
+    output.result(text, name=found.name, psks=psks)
+
+
+def _in_lines(said: Mapping[str, Any]) -> str:
+    """A certificate for people."""
+    names = printable(", ".join(said["names"])) or "none"
+    subject, issuer = printable(said["subject"]), printable(said["issuer"])
+    return (
+        f"certificate  {subject}\n  issued by  {issuer}\n  names      {names}\n"
+        f"  valid      {said['valid_from']} to {said['valid_until']}\n  SHA-256    {said['sha256']}"
     )
 
 

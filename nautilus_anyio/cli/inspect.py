@@ -30,6 +30,7 @@ from .options import add_backend, add_command, peer_address, seconds
 from .output import Output
 from .probe import OUR_FIRST_BYTES, Prober, Seen, http_greeting, speaks_ours, tls_greeting
 from .report import OTHER_VERSION, OURS, Alert, Key, Report, picture
+from .serving import run_until_signal
 
 EXIT_FOREIGN: Final = 3
 EXIT_UNREACHABLE: Final = 4
@@ -64,7 +65,14 @@ def run(options: argparse.Namespace) -> int:
     host, port = options.address
     profiles.nautilus(identity=ANONYMOUS, trust=trust.anyone(), protocols=options.protocol)  # for its ValueError
     examine = partial(inspect, timeout=options.timeout, patience=options.patience, output=options.output)
-    report = anyio.run(examine, host, port, tuple(options.protocol), backend=options.backend)
+    reports: list[Report] = []
+
+    async def examine_it() -> int:
+        reports.append(await examine(host, port, tuple(options.protocol)))
+        return 0
+
+    run_until_signal(examine_it, backend=options.backend)
+    report = reports[0]
     options.output.picture(*picture(report), **report.as_json())
     if not report.reachable:
         return EXIT_UNREACHABLE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,11 +13,13 @@ from anyio.streams.stapled import MultiListener
 from nautilus_core import (
     INITIATOR,
     RESPONDER,
+    AlertCode,
     Anonymous,
     Event,
     HandshakeCompleted,
     HandshakeTimeout,
     Identity,
+    PeerAborted,
     Profile,
     Role,
 )
@@ -27,7 +28,8 @@ from ..connect import EventHook, handshake, reach
 from ..listen import ConnectionFailure, Handler, accept_all
 from ..resolve import answering
 from ..stream import SecureStream
-from .asking import Questions, words_in_lines
+from .asking import Questions
+from .failures import FailureNotes
 from .options import REACH_TIMEOUT
 from .output import Output
 from .recording import recording_from
@@ -56,7 +58,7 @@ class Meeting:
         self._options = options
         self._profile = profile
         self._questions = Questions()
-        self._documents = Documents()
+        self._documents = Documents(options.did_web_private)
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
@@ -76,13 +78,43 @@ class Meeting:
                     tasks.start_soon(self._say_that_we_wait)
 
             try:
-                stream = await self._shake_hands(raw, INITIATOR, (limit, deadline), None, on_event=see)
+                stream = await self._shake_hands(raw, INITIATOR, (limit, deadline), on_event=see)
+            except PeerAborted as error:
+                failure = self._with_a_hint(error)
             except Exception as error:  # raised below: a group would hide what it is
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
         return stream
+
+    def _with_a_hint(self, error: PeerAborted) -> PeerAborted:
+        """A refusal of the peer, which says little, with what is likely to be behind it."""
+        with_psk = self._options.psk_file is not None
+        match error.code, error.step:
+            case AlertCode.NO_APPLICATION_PROTOCOL, _:
+                hint = (
+                    "`nautilus inspect HOST:PORT --protocol ID` says whether the peer speaks one"
+                    if self._options.protocol
+                    else "the peer speaks some, and we named none: `nautilus send` is for who receives files, else --protocol ID"
+                )
+            case AlertCode.DECRYPT_ERROR, "hello-response" if with_psk:
+                hint = "the peer does not know our pre-shared key, or has another one of this name, or has other names in it"
+            case AlertCode.STEP_LIST_MISMATCH, _ if with_psk:
+                hint = "the peer has no pre-shared keys: leave out --psk-file, or give it --psk-file too"
+            case AlertCode.STEP_LIST_MISMATCH, _:
+                hint = "the peer may want a pre-shared key: --psk-file FILE"
+            case _:
+                return error
+        more = () if error.hint is None else (error.hint,)
+        return PeerAborted(
+            error.message,
+            code=error.code,
+            retry_after=error.retry_after,
+            authenticated=error.authenticated,
+            hint="; ".join((hint, *more)),
+            step=error.step,
+        )
 
     async def _say_that_we_wait(self) -> None:
         """When it takes a while: the peer's owner is being asked, and whoever sits here could call them."""
@@ -93,19 +125,18 @@ class Meeting:
 
     async def welcome(self, raw: ByteStream) -> SecureStream:
         """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
-        remote = raw.extra(SocketAttribute.remote_address, None)
         limit: float = self._options.timeout
-        return await self._shake_hands(raw, RESPONDER, (limit, anyio.current_time() + limit), remote)
+        return await self._shake_hands(raw, RESPONDER, (limit, anyio.current_time() + limit))
 
     async def _shake_hands(
-        self, raw: ByteStream, role: Role, time: tuple[float, float], remote: object, on_event: EventHook | None = None
+        self, raw: ByteStream, role: Role, time: tuple[float, float], on_event: EventHook | None = None
     ) -> SecureStream:
         """Where a question was open when the time was over, the error says what to do about it.
 
         `time` is how many seconds there were in all, and when they are over.
         """
         limit, deadline = time
-        asking = self._questions.of(remote)
+        asking = self._questions.of(raw, came=role is RESPONDER)
         try:
             return await handshake(
                 raw,
@@ -151,8 +182,7 @@ def say_listening(options: argparse.Namespace, where: str, **fields: object) -> 
         return
     key = own.public
     output.note(f"listening on {where}, as {own.peer_id}", **fields, peer_id=own.peer_id, words=key.words)
-    if not (output.as_json or output.quiet) and sys.stderr is not None and sys.stderr.isatty():
-        print(f"our key in words:\n{words_in_lines(key, '  ')}", file=sys.stderr, flush=True)
+    output.words("our", key)
 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -184,10 +214,11 @@ async def each_peer(
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
+        remote = raw.extra(SocketAttribute.remote_address, None)
         try:
             stream = await meeting.welcome(raw)
         except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
-            options.output.note(str(error), kind=type(error).__name__)
+            failures.note(str(error), remote, kind=type(error).__name__)
             return
         await handler(stream)
 
@@ -196,6 +227,7 @@ async def each_peer(
         port = listener.extra(SocketAttribute.local_port)
         say_listening(options, f"{host} port {port}", host=host, port=port)
         async with anyio.create_task_group() as tasks:
+            failures = FailureNotes(options.output, tasks)
             await accept_all(listener, attempt, tasks)
 
 
@@ -220,9 +252,10 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
                 await handler(secure)
         except Exception as error:  # likewise
             failure = ConnectionFailure(error, phase, remote, peer_id)
-            options.output.note(f"a connection failed: {error}", **failure.fields)
+            failures.note(f"a connection failed: {error}", remote, **failure.fields)
 
     async with listening(Place(*options.address), bound_from(options), options.output) as (listener, where):
         say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
         async with anyio.create_task_group() as tasks:
+            failures = FailureNotes(options.output, tasks)
             await accept_all(listener, attempt, tasks)

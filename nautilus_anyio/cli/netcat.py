@@ -22,12 +22,12 @@ from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
 from .meeting import dial, first_peer
-from .options import add_backend, add_command, add_profile, address, profile_from, somebody_types
+from .options import add_backend, add_command, add_profile, address, peer_address, profile_from, somebody_types
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of
 from .recording import add_recording
 from .retrying import add_retry, check_retry
-from .serving import add_bound, place, run_until_signal
+from .serving import add_bound, place, run_until_signal, service
 
 _LISTEN: Final = (
     "wait for a peer; standard input and output over a secure stream, or a process or a service for many peers"
@@ -68,8 +68,8 @@ def add_commands(commands: Any) -> None:
     listen.add_argument("address", type=address, metavar="[HOST:]PORT")
     kinds = listen.add_mutually_exclusive_group()
     kinds.add_argument("--exec", metavar="COMMAND", help="run this for each peer, as inetd does; no shell reads it")
-    kinds.add_argument("--forward", type=place, metavar="[HOST:]PORT", help="tunnel to this service; or unix:PATH")
-    connect.add_argument("address", type=address, metavar="[HOST:]PORT")
+    kinds.add_argument("--forward", type=service, metavar="[HOST:]PORT", help="tunnel to this service; or unix:PATH")
+    connect.add_argument("address", type=peer_address, metavar="[HOST:]PORT")
     connect.add_argument(
         "--listen", type=place, metavar="[HOST:]PORT", help="tunnel what connects here, each on its own; or unix:PATH"
     )

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_network
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -106,6 +107,15 @@ def seconds(text: str) -> float:
     return value
 
 
+def _network(text: str) -> str:
+    """A network, as `10.0.0.0/8`, or one address."""
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: expected a network, as in 10.0.0.0/8 or fd00::/8") from error
+    return text
+
+
 def add_backend(parser: argparse.ArgumentParser) -> None:
     """`--backend asyncio|trio`."""
     parser.add_argument(
@@ -156,6 +166,15 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with authorities: the DNS name or IP address that the peer's certificate must be for (default: the host dialled)",
     )
+    parser.add_argument(
+        "--did-web-private",
+        type=_network,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="with did:web: a network that is not public, as 10.0.0.0/8, from whose addresses documents may come too; "
+        "repeatable. SSL_CERT_FILE names the authorities of its web servers, where they are not the system's",
+    )
     parser.add_argument("--allow-anonymous", action="store_true", help="also accept a peer that does not say who it is")
     parser.add_argument(
         "--protocol", action="append", default=[], metavar="ID", help="application protocol id; repeatable"
@@ -204,7 +223,12 @@ def profile_from(options: argparse.Namespace, *, name: str | None = None, protoc
         **psks,
     )
     if profile.check is not None:  # at once, and not at the first connection
-        profile.check(RESPONDER if name is None else INITIATOR)
+        try:
+            profile.check(RESPONDER if name is None else INITIATOR)
+        except ValueError as error:
+            if not psks or "pre-shared" not in str(error):
+                raise
+            raise ValueError(f"--psk-file {options.psk_file}: {error}; `name` in it says whose file it is") from error
     return profile
 
 
@@ -303,6 +327,8 @@ def _trust(options: argparse.Namespace, name: str | None) -> TrustPolicy:
     by_file = policy not in ("known-peers", "anyone", "ask", "psk") and Path(policy).is_file()
     if options.trust_name is not None and not by_file:
         raise ValueError("--trust-name goes with authorities alone: --trust FILE")
+    if options.did_web_private and kind != "did":
+        raise ValueError("--did-web-private goes with --trust did:... alone: no other policy looks a DID up")
     if colon and not argument and kind in ("pinned", "known-peers"):
         what = "key: say pinned:KEY" if kind == "pinned" else "file: say known-peers:FILE, or known-peers for your own"
         raise ValueError(f"--trust {policy} names no {what}")

@@ -28,10 +28,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from nautilus_core import HandshakeError
+from nautilus_core import HandshakeError, PublicKey
 
 from ..pictures.words import printable, utf8
 from ..stream import SecureStream
+from .asking import words_in_lines
 from .tables import amount
 
 
@@ -95,7 +96,6 @@ class Output:
         session = stream.session
         peer = session.peer
         key = getattr(peer, "public_key", None)
-        words = f" ({key.words})" if key is not None else ""
         with_psk = {} if session.psk is None else {"psk": session.psk}
         known_by = "" if session.psk is None else f", pre-shared key {session.psk!r}"
         names = getattr(peer, "names", ())
@@ -103,14 +103,22 @@ class Output:
         did = getattr(peer, "identifier", None)
         known = "" if did is None else f", which is {did if len(did) <= _LONGEST_DID else did[:_LONGEST_DID] + '...'}"
         self.note(
-            f"connected to {peer.peer_id}{words}{known}{certified}{known_by}, {session.suite}",
+            f"connected to {peer.peer_id}{known}{certified}{known_by}, {session.suite}",
             peer=peer.peer_id,
+            **({} if key is None else {"words": key.words}),
             **({} if did is None else {"identifier": did}),
             **({"names": names} if names else {}),
             suite=session.suite,
             protocol=session.protocol,
             **with_psk,
         )
+        if key is not None:
+            self.words("its", key)
+
+    def words(self, whose: str, key: PublicKey) -> None:
+        """The words of a key, for two people to compare: at a terminal alone, in lines that fit it."""
+        if not (self.as_json or self.quiet) and sys.stderr is not None and sys.stderr.isatty():
+            print(f"{whose} key in words:\n{words_in_lines(key, '  ')}", file=sys.stderr, flush=True)
 
     def progress(self) -> Progress:
         """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""

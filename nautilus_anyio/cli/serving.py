@@ -81,6 +81,14 @@ def place(text: str) -> Place:
     return Place(*address(text))
 
 
+def service(text: str) -> Place:
+    """The same, where something else listens: its port is known."""
+    where = place(text)
+    if not where.path and not where.port:
+        raise argparse.ArgumentTypeError("no service listens on port 0: expected its port, 1 to 65535")
+    return where
+
+
 def add_bound(parser: argparse.ArgumentParser) -> None:
     """`--max-connections`."""
     what = f"how many at once (default: {_MOST_CONNECTIONS}); the next ones wait"

@@ -69,6 +69,12 @@ def party_text(party: Party, ladder: Ladder) -> str:
     if party.recorded:
         return "recorded here"
     peer = "" if party.peer is None else printable(party.peer, 100)
+    if party.names:
+        more = f" and {len(party.names) - 3} more" if len(party.names) > 3 else ""
+        peer += f", who is {', '.join(printable(name, 100) for name in party.names[:3])}{more}"
+    if party.psk is not None and party.proof in ("verified", "accepted"):
+        having = f"have the pre-shared key {printable(party.psk, 100)!r}"
+        return f"proved to {having}" if party.proof == "accepted" else f"proved to be {peer}, and to {having}"
     return {
         "verified": f"proved to be {peer}",
         "accepted": "accepted without proof: anonymous",

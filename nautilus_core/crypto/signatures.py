@@ -281,4 +281,8 @@ def scheme_of_public(public_key: object) -> SignatureScheme:
 
 def _no_scheme(key: object) -> ValueError:
     known = ", ".join(CERTIFIED_SCHEMES)
-    return ValueError(f"no signature scheme here uses a {type(key).__name__}; use one of {known}")
+    curve = getattr(key, "curve", None)
+    where = "" if curve is None else f" on {curve.name}"
+    return ValueError(
+        f"no signature scheme here uses a key of this kind: {type(key).__name__}{where}; use one of {known}"
+    )

@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..crypto.signatures import PrivateKey, scheme_of
 from .keys import PublicKey
+from .x509 import is_dns_name
 
 _DIGESTS: Final[Mapping[str, hashes.SHA256 | hashes.SHA384]] = {
     "ecdsa-p256-sha256": hashes.SHA256(),
@@ -80,4 +81,6 @@ def _name(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:
+        if not is_dns_name(name):
+            raise ValueError(f"{name!r} is no DNS name and no IP address: no peer would look for it") from None
         return x509.DNSName(name)

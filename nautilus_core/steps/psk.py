@@ -20,12 +20,13 @@ from ..identity.psks import MAX_PSK_IDENTITY, PSK_HASHES, PreSharedKey
 from ..role import INITIATOR, RESPONDER, Role, Stage
 from ..step import Message, MessageStep
 from .cipher_suite import SuiteNegotiation
-from .fields import Mac, Offer, check_lengths, listed
+from .fields import GREASE_BYTES, Mac, Offer, check_lengths, grease, listed
 
 if TYPE_CHECKING:
     from ..context import Context
 
 MAX_PSKS: Final = 32
+_UNKNOWN_BINDER: Final = 32  # bytes, as of SHA-256
 
 OfferedPsk: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=MAX_PSK_IDENTITY)], Offer]
 """The identity and the hash."""
@@ -139,9 +140,14 @@ class OfferPsks(MessageStep[PskOffer]):
         self._agreement = agreement
 
     def write(self, context: Context) -> PskOffer:
-        """All that this side initiates with."""
-        self._agreement.offered = tuple([(psk.identity, psk.hash) for psk in self._agreement.options.offered])
-        return PskOffer(self._agreement.offered)
+        """All that this side initiates with, and one that nobody knows where there is room."""
+        agreement = self._agreement
+        offered = tuple([(psk.identity, psk.hash) for psk in agreement.options.offered])
+        if len(offered) < MAX_PSKS:
+            unknown = grease(context.entropy.random_bytes(GREASE_BYTES))
+            offered = (*offered, (unknown, unknown))
+        agreement.offered = offered
+        return PskOffer(offered)
 
     def read(self, context: Context, message: PskOffer) -> None:
         """Keep the offer until its binders are there."""
@@ -165,13 +171,15 @@ class BindPsks(MessageStep[PskBinders]):
         self._agreement = agreement
 
     def write(self, context: Context) -> PskBinders:
-        """A binder for each."""
+        """A binder for each; to one that nobody knows belong random bytes."""
         agreement, content = self._agreement, context.transcript_content()
         binders = []
         for index, psk in enumerate(agreement.options.offered):
             function = HASHES[psk.hash]
             early = agreement.early_secrets[index] = agreement.extract(context, function, psk.imported)
             binders.append(binder(function, early, function.digest(content)))
+        if len(binders) < len(agreement.offered):
+            binders.append(context.entropy.random_bytes(_UNKNOWN_BINDER))
         return PskBinders(tuple(binders))
 
     def read(self, context: Context, message: PskBinders) -> None:

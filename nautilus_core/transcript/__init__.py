@@ -13,6 +13,7 @@ from .replay import replay
 from .report import ReplayDiverged, ReplayReport
 from .rerun import rerun
 from .tape import RecordingEntropy, ReplayingEntropy
+from .unsealed import unsealed
 
 __all__ = [
     "FORMAT",
@@ -47,4 +48,5 @@ __all__ = [
     "replay",
     "rerun",
     "to_bytes",
+    "unsealed",
 ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import HandshakeError, PeerAborted
 from ..events import Event, PeerIdentified, Question
+from ..identity.credentials import ANONYMOUS_TYPE
+from ..identity.peers import VerifiedPeer
 from ..role import Role
-from .lines import Answered, Failed
+from .lines import Answered, Completed, Failed
+
+if TYPE_CHECKING:
+    from ..session import Session
 
 _OWN_FIELDS: Final = ("pending",)
 
@@ -24,6 +29,23 @@ def answer(question: Question[Any], at: int | None, secrets: bool) -> Answered:
     if plain and not isinstance(pending.value, dict) and (secrets or value is None):
         return Answered(at=at, verdict="value", value=value)
     return Answered(at=at, verdict="withheld", reason=type(pending.value).__name__)
+
+
+def completion(session: Session, at: int | None) -> Completed:
+    """The line for what was agreed on, and with whom."""
+    peer = session.peer
+    verified = peer if isinstance(peer, VerifiedPeer) else None
+    return Completed(
+        at=at,
+        suite=session.suite,
+        protocol=session.protocol,
+        peer=ANONYMOUS_TYPE if peer is None else peer.peer_id,
+        handshake_hash=session.handshake_hash,
+        steps=session.steps,
+        psk=session.psk,
+        identifier=None if verified is None else verified.identifier,
+        names=() if verified is None else verified.names,
+    )
 
 
 def failure(error: Exception, at: int | None, *, channel: bool = False) -> Failed:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ..crypto.signatures import SCHEMES
 from ..crypto.suites import DEFAULT_SUITES
@@ -20,10 +21,13 @@ from ..errors import HandshakeError, InvalidMessage, LocalProtocolError
 from ..frames import HEADER_LENGTH
 from ..identity import trust
 from ..identity.credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY
+from ..identity.did import DID
 from ..identity.identities import ANONYMOUS, Anonymous, Identity
 from ..identity.keys import PublicKey
 from ..identity.policy import TrustPolicy
+from ..identity.psks import PreSharedKey
 from ..identity.trust import InMemoryKnownPeers
+from ..identity.x509 import X509, Chain, certificates_in, decode_chain, key_of
 from ..limits import Limits
 from ..profiles import Profile, nautilus
 from ..role import INITIATOR, RESPONDER, Role
@@ -31,7 +35,8 @@ from ..step import Message
 from ..steps.authentication import InitiatorProof, ResponderProof
 from ..steps.cipher_suite import SuiteOffer, SuiteSelection
 from ..steps.hello import TARGET, Hello, HelloSelection
-from .lines import Asked, Failed, TranscriptError
+from ..steps.psk import OfferPsks, PskOffer, PskSelection
+from .lines import Asked, Completed, Failed, TranscriptError
 from .pieces import MESSAGES, pieces_of
 from .reader import Transcript
 from .replay import replay
@@ -51,12 +56,18 @@ class Guess:
         suites: names of cipher suites.
         target: whom the initiator wanted.
         extensions: what this side said, by name.
-        identity: its public key; None for anonymous; a scheme where it showed nothing, so that any key of it will do.
-        policy: `anyone`, `ask`, `pinned` or `known_peers`.
-        names: of the policy: the pinned peer ids; or the name and what was known under it.
+        identity: its public key; None for anonymous; a scheme where it showed nothing, so that any key of it will do, or where
+            its `did` says nothing of its key.
+        policy: `anyone`, `ask`, `pinned`, `known_peers`, `dids` or `authorities`.
+        names: of the policy: the pinned peer ids; the name and what was known under it; the DID; the authority in PEM, and the
+            name that was dialled, which is empty for a responder.
         anonymous: whether an anonymous peer was welcome.
         schemes: what the policy offered to verify.
         limits: as recorded.
+        did: that this side presented; None for none.
+        certificates: likewise its chain, in PEM; empty for none.
+        psks: the pre-shared keys of this side, by identity and hash.
+        role: which end recorded.
     """
 
     protocols: tuple[str, ...]
@@ -69,6 +80,10 @@ class Guess:
     anonymous: bool
     schemes: tuple[str, ...]
     limits: Limits
+    did: str | None = None
+    certificates: str = ""
+    psks: tuple[tuple[str, str], ...] = ()
+    role: Role = INITIATOR
 
     def make(self) -> Profile:
         """The profile; `ValueError` where there is none of such arguments."""
@@ -79,14 +94,19 @@ class Guess:
             suites=self.suites,
             target=self.target,
             extensions=dict(self.extensions),
+            psks=[psk_named(*psk) for psk in self.psks],
+            psk_name=self.role.value if self.psks else None,
             limits=self.limits,
         )
 
     def _identity(self) -> Identity | Anonymous:
         if self.identity is None:
             return ANONYMOUS
-        return (
-            Identity.generate(self.identity) if isinstance(self.identity, str) else Identity.public_only(self.identity)
+        if isinstance(self.identity, str):
+            made = Identity.generate(self.identity)
+            return made if self.did is None else made.presenting(DID, self.did.encode())
+        return Identity.public_only(
+            self.identity, certificates_in(self.certificates.encode()) if self.certificates else ()
         )
 
     def _trust(self) -> TrustPolicy:
@@ -96,12 +116,22 @@ class Guess:
             case "known_peers":
                 name, *known = self.names
                 policy = trust.known_peers(known_before(name, *known), name=name)
+            case "dids":
+                return trust.dids(*self.names)
+            case "authorities":
+                authority, name = self.names
+                return trust.authorities(authority.encode(), name=name or None)
             case "ask":
                 policy = trust.ask(anonymous=self.anonymous)
             case _:
                 policy = trust.anyone(anonymous=self.anonymous)
         policy.schemes = self.schemes
         return policy
+
+
+def psk_named(identity: str, function: str) -> PreSharedKey:
+    """A pre-shared key that is called so, for suites with this hash. What came of the real one is on the tape."""
+    return PreSharedKey.public_only(identity, initiator=INITIATOR.value, responder=RESPONDER.value, hash=function)
 
 
 def known_before(name: str, *peer_ids: str) -> InMemoryKnownPeers:
@@ -116,13 +146,21 @@ def guess(transcript: Transcript) -> Guess | None:
     """What fits a transcript with secrets: the first guess that replays it whole; None where none does."""
     if transcript.header.framing != "nautilus/1" or not transcript.header.secrets:
         return None
-    for one in _guesses(transcript):
+    for one in _possible(transcript):
         try:
             if replay(transcript, one.make()).full:
                 return one
         except (ReplayDiverged, TranscriptError, ValueError, HandshakeError, LocalProtocolError):
             continue
     return None
+
+
+def _possible(transcript: Transcript) -> list[Guess]:
+    """All guesses; none where a credential cannot be read, which a stranger may have written."""
+    try:
+        return list(_guesses(transcript))
+    except ValueError:
+        return []
 
 
 def _guesses(transcript: Transcript) -> Iterator[Guess]:
@@ -134,9 +172,17 @@ def _guesses(transcript: Transcript) -> Iterator[Guess]:
         return
     theirs = [message for sender, message in messages if sender is not role]
     offered = next((one.schemes for one in theirs if isinstance(one, (SuiteOffer, SuiteSelection))), ())
-    policy, names = _policy(transcript)
-    for identity in _identities(own, offered):
-        yield replace(base, identity=identity, policy=policy, names=names)
+    policy, names = _policy(transcript, own, theirs)
+    base = replace(base, policy=policy, names=names, psks=_psks(transcript, own, theirs), role=role)
+    proof = _proof(own)
+    if proof is not None and proof.credential_type == DID:
+        yield replace(base, identity=proof.scheme, did=proof.credential.decode("ascii", "replace"))
+    elif proof is not None and proof.credential_type == X509:
+        chain = decode_chain(proof.credential)
+        yield replace(base, identity=key_of(chain[0]), certificates=_pem(chain))
+    else:
+        for identity in _identities(own, offered):
+            yield replace(base, identity=identity)
 
 
 def _messages(transcript: Transcript) -> Iterator[tuple[Role, Message]]:
@@ -198,7 +244,7 @@ def _known(offers: tuple[str, ...]) -> tuple[str, ...]:
 
 def _identities(own: list[Message], offered: tuple[str, ...]) -> Iterator[PublicKey | str | None]:
     """This side's, where it has shown it; else whatever the peer could have verified."""
-    proof = next((one for one in own if isinstance(one, (InitiatorProof, ResponderProof))), None)
+    proof = _proof(own)
     if proof is not None:
         if proof.credential_type == RAW_PUBLIC_KEY:
             yield PublicKey(proof.scheme, proof.credential)
@@ -210,7 +256,47 @@ def _identities(own: list[Message], offered: tuple[str, ...]) -> Iterator[Public
     yield from (scheme for scheme in SCHEMES if scheme not in offered)
 
 
-def _policy(transcript: Transcript) -> tuple[str, tuple[str, ...]]:
+def _proof(messages: list[Message]) -> InitiatorProof | ResponderProof | None:
+    return next((one for one in messages if isinstance(one, (InitiatorProof, ResponderProof))), None)
+
+
+def _pem(chain: Chain) -> str:
+    return "".join([certificate.public_bytes(Encoding.PEM).decode() for certificate in chain])
+
+
+def _psks(transcript: Transcript, own: list[Message], theirs: list[Message]) -> tuple[tuple[str, str], ...]:
+    """Those that this side has offered, or the one that it has selected; where it has neither, some that nobody has."""
+    if all(step.name != OfferPsks.name for step in transcript.header.steps):
+        return ()
+    offer = next((one for one in (*own, *theirs) if isinstance(one, PskOffer)), None)
+    if offer is not None and offer in own:
+        return tuple([psk for psk in offer.psks if not psk[0].startswith("grease-")])
+    selection = next((one for one in own if isinstance(one, PskSelection)), None)
+    if offer is None or selection is None or selection.index >= len(offer.psks):
+        return (("unknown", "SHA256"),)
+    return (offer.psks[selection.index],)
+
+
+def _by_credential(
+    transcript: Transcript, own: list[Message], theirs: list[Message]
+) -> tuple[str, tuple[str, ...]] | None:
+    """The policy of who accepts one kind of credential, and has seen one."""
+    suite = next((one for one in own if isinstance(one, (SuiteOffer, SuiteSelection))), None)
+    proof = _proof(theirs)
+    kinds = () if suite is None or proof is None else _known(suite.credential_types)
+    if proof is None or kinds not in ((DID,), (X509,)):
+        return None
+    if kinds == (DID,):
+        return "dids", (proof.credential.decode("ascii", "replace").partition("#")[0],)
+    names = next((line.names for line in transcript.lines if isinstance(line, Completed)), ())
+    dialled = names[0] if names and transcript.header.role is INITIATOR else ""
+    return "authorities", (_pem(decode_chain(proof.credential)[-1:]), dialled)
+
+
+def _policy(transcript: Transcript, own: list[Message], theirs: list[Message]) -> tuple[str, tuple[str, ...]]:
+    found = _by_credential(transcript, own, theirs)
+    if found is not None:
+        return found
     for line in transcript.lines:
         if isinstance(line, Asked) and line.question == "PeerIdentified":
             name = line.values.get("name")

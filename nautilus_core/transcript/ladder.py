@@ -56,12 +56,16 @@ class Party:
         recorded: whether it is the end that recorded.
         peer: its peer id, `anonymous`, or None where nothing says who it is.
         proof: `verified`, `accepted` for an anonymous one, `shown` where it was asked about and nothing came of it, `unknown`.
+        names: what it is called beside its peer id, as far as that was verified: its DID, what an authority certifies.
+        psk: the identity of the pre-shared key that it has proved to have; None without one.
     """
 
     role: Role
     recorded: bool = False
     peer: str | None = None
     proof: str = "unknown"
+    names: tuple[str, ...] = ()
+    psk: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,10 +332,13 @@ def _parties(transcript: Transcript, completed: Completed | None) -> tuple[Party
     for line in transcript.lines:
         if isinstance(line, Asked) and line.question == "PeerIdentified" and isinstance(line.values.get("peer"), str):
             peer, proof = str(line.values["peer"]), "shown"
+    other = Party(role.peer, peer=peer, proof=proof)
     if completed is not None:
-        peer = completed.peer
+        peer, names = completed.peer, completed.names
+        names = names if completed.identifier is None else (completed.identifier, *names)
         proof = "accepted" if peer == "anonymous" else "verified"
-    parties = {role: Party(role, recorded=True), role.peer: Party(role.peer, peer=peer, proof=proof)}
+        other = Party(role.peer, peer=peer, proof=proof, names=names, psk=completed.psk)
+    parties = {role: Party(role, recorded=True), role.peer: other}
     return parties[INITIATOR], parties[RESPONDER]
 
 

@@ -157,13 +157,27 @@ class Answered(Line, frozen=True, tag="answer", kw_only=True):
 
 
 class Completed(Line, frozen=True, tag="completed", kw_only=True):
-    """The handshake is complete. `handshake_hash` names the session: it is equal on both ends, and no secret."""
+    """The handshake is complete.
+
+    Attributes:
+        suite: of the session.
+        protocol: likewise, of the application.
+        peer: its peer id, or `anonymous`.
+        handshake_hash: names the session: it is equal on both ends, and no secret.
+        steps: those that ran.
+        psk: the identity of the pre-shared key that both ends have; None without one.
+        identifier: what the peer is named by beside its key: its DID.
+        names: that an authority certifies of it.
+    """
 
     suite: str
     protocol: str | None
     peer: str
     handshake_hash: bytes
     steps: tuple[str, ...]
+    psk: str | None = None
+    identifier: str | None = None
+    names: tuple[str, ...] = ()
 
 
 class Aborted(Line, frozen=True, tag="abort", kw_only=True):

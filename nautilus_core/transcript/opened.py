@@ -16,14 +16,11 @@ from ..crypto.traffic_key import TrafficKey
 from ..errors import HandshakeError, InvalidMessage
 from ..frames import ALERT, CONTROL, DATA, HANDSHAKE, HEADER_LENGTH, SEALED_ALERT
 from ..role import Role
-from ..step import Message
-from ..steps.authentication import InitiatorProof, ResponderProof
-from ..steps.cipher_suite import SuiteOffer, SuiteSelection
-from ..steps.hello import Hello, HelloSelection
-from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
+from ..steps.cipher_suite import SuiteSelection
+from ..steps.hello import Hello
 from ..steps.noise_suite import suite_named
-from ..steps.session_keys import InitiatorFinished, ResponderFinished
 from .lines import Frame, Received, Sent, TranscriptError
+from .pieces import MESSAGES
 from .reader import Transcript
 
 _KINDS: Final = {
@@ -33,22 +30,7 @@ _KINDS: Final = {
     CONTROL: "control",
     SEALED_ALERT: "sealed alert",
 }
-_MESSAGES: Final[tuple[type[Message], ...]] = (
-    Hello,
-    HelloSelection,
-    SuiteOffer,
-    SuiteSelection,
-    InitiatorShare,
-    RetriedShare,
-    ResponderShare,
-    ResponderProof,
-    InitiatorProof,
-    ResponderFinished,
-    InitiatorFinished,
-)
-_DECODERS: Final = {
-    str(message.__struct_config__.tag): msgspec.msgpack.Decoder(message).decode for message in _MESSAGES
-}
+_DECODERS: Final = {name: msgspec.msgpack.Decoder(message).decode for name, message in MESSAGES.items()}
 _ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 

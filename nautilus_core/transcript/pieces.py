@@ -21,6 +21,7 @@ from ..steps.authentication import InitiatorProof, ResponderProof
 from ..steps.cipher_suite import SuiteOffer, SuiteSelection
 from ..steps.hello import Hello, HelloSelection
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
+from ..steps.psk import PskBinders, PskOffer, PskSelection
 from ..steps.session_keys import InitiatorFinished, ResponderFinished
 from .lines import MAX_LINES, Frame, Header, Received, Sent
 from .reader import Transcript
@@ -32,8 +33,11 @@ MESSAGES: Final[Mapping[str, Any]] = MappingProxyType(
             Hello,
             SuiteOffer,
             InitiatorShare,
+            PskOffer,
+            PskBinders,
             HelloSelection,
             SuiteSelection,
+            PskSelection,
             ResponderShare,
             RetriedShare,
             ResponderProof,
@@ -67,6 +71,7 @@ class Piece:
         data: its bytes, header included.
         sealed: whether it was encrypted.
         fields: what it says, by name, where that can be read; else empty.
+        inside: what was sealed in it, where it was opened; see `unsealed`.
     """
 
     kind: str
@@ -79,6 +84,7 @@ class Piece:
     data: bytes
     sealed: bool
     fields: Mapping[str, Any]
+    inside: bytes | None = None
 
 
 class _Wire:
@@ -192,10 +198,15 @@ def _decoded(step: str, data: bytes, header: Header) -> Mapping[str, Any]:
         if step in MESSAGES:
             message = msgspec.msgpack.decode(body, type=MESSAGES[step])
             return {name: getattr(message, name) for name in message.__struct_fields__}
-        elements = msgspec.msgpack.decode(body, type=list[Any])
+        found = msgspec.msgpack.decode(body, type=list[Any])
     except _ERRORS:
         return _NO_FIELDS
-    return {f"[{place}]": _shallow(element) for place, element in enumerate(elements) if place}
+    return elements(found)
+
+
+def elements(found: list[Any]) -> Mapping[str, Any]:
+    """The elements of a message's array by their places, but for its name."""
+    return {f"[{place}]": _shallow(element) for place, element in enumerate(found) if place}
 
 
 def _shallow(value: Any, depth: int = 6) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from zlib import crc32
 
 from .. import alerts
-from ..errors import ALERTS, HandshakeError, InvalidMessage
+from ..errors import ALERTS, AlertCode, HandshakeError, InvalidMessage
 from ..frames import ALERT, CONTROL, HANDSHAKE, HEADER_LENGTH, SEALED_ALERT
 from ..profiles import Profile
 from ..role import Role
@@ -160,8 +160,9 @@ class _Check:
         else:
             rest = self._bytes[self._role]
             kind, code = self._alert(rest)
-            self._expect(not rest or kind is not None, f"the alert {line.alert}", rest[:16].hex(" "))
-            self._expect(code in (None, line.alert), f"the alert {line.alert}", f"{code}")
+            alert = AlertCode.INTERNAL_ERROR if line.alert is None else line.alert
+            self._expect(not rest or kind is not None, f"the alert {alert}", rest[:16].hex(" "))
+            self._expect(code in (None, alert), f"the alert {alert}", f"{code}")
             self._bytes[self._role] = b""
 
     def _alert(self, data: bytes) -> tuple[int | None, int | None]:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from ..context import Context
+from ..crypto.suites import SUITES
 from ..errors import LocalProtocolError
 from ..identity.identities import ANONYMOUS
+from ..identity.psks import PSK_HASHES, PreSharedKey
 from ..identity.trust import anyone
 from ..noise.names import NoiseProtocol
 from ..profiles import Profile, nautilus, noise
-from ..role import Stage
+from ..role import INITIATOR, RESPONDER, Stage
 from ..step import HandshakeStep, StepDescription
 from ..steplist import AnyStep
+from ..steps.psk import OfferPsks
 from .lines import Header
 
 _KEY_LENGTHS: Final = {"25519": 32, "448": 56}
@@ -59,7 +62,7 @@ def profile_of(header: Header) -> Profile:
         if name.startswith("Noise_"):
             made = noise_profile(name)
         elif name == "nautilus/1":
-            made = nautilus(identity=ANONYMOUS, trust=anyone(anonymous=True))
+            made = nautilus(identity=ANONYMOUS, trust=anyone(anonymous=True), **_psks_of(header))
         else:
             raise ValueError("it is neither nautilus/1 nor a Noise protocol")
         if made.outline.descriptions == header.steps:
@@ -73,6 +76,15 @@ def profile_of(header: Header) -> Profile:
         return Profile(name, make_steps, made.stream, header.limits, made.offers, made.check)
     except (ValueError, LocalProtocolError) as error:
         raise ValueError(f"the profile {name[:64]!r} cannot be made from the header: {error}") from error
+
+
+def _psks_of(header: Header) -> dict[str, Any]:
+    """Where the handshake had pre-shared keys, some that nobody has."""
+    if all(step.name != OfferPsks.name for step in header.steps):
+        return {}
+    names = {"initiator": INITIATOR.value, "responder": RESPONDER.value}
+    psks = [PreSharedKey.public_only("unknown", hash=function, **names) for function in PSK_HASHES]
+    return {"suites": tuple(SUITES), "psks": psks, "psk_name": header.role.value}
 
 
 def noise_profile(name: str) -> Profile:

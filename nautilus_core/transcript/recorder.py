@@ -16,7 +16,7 @@ from ..errors import LocalProtocolError
 from ..events import Event, HandshakeCompleted, Question, StepCompleted, StepSkipped
 from ..stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 from .channel import RecordedChannel
-from .described import answer, failure, values_of
+from .described import answer, completion, failure, values_of
 from .lines import (
     FORMAT,
     LIBRARY,
@@ -26,7 +26,6 @@ from .lines import (
     AnyLine,
     Asked,
     Called,
-    Completed,
     Drawn,
     End,
     Frame,
@@ -316,15 +315,7 @@ class Recorder:
             return Skipped(at=at, step=event.step, reason=event.reason)
         if isinstance(event, HandshakeCompleted):
             self._outcome = "completed"
-            session = event.session
-            return Completed(
-                at=at,
-                suite=session.suite,
-                protocol=session.protocol,
-                peer="anonymous" if session.peer is None else session.peer.peer_id,
-                handshake_hash=session.handshake_hash,
-                steps=session.steps,
-            )
+            return completion(event.session, at)
         values = values_of(event, self.secrets)
         if isinstance(event, Question):
             self._asked = event

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from zlib import crc32
@@ -36,6 +36,8 @@ WITHHELD: Final = "withheld"
 _PUBLIC: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "PeerIdentified": frozenset({"peer", "name"}),
+        "ResolveIdentity": frozenset({"did"}),
+        "SignatureNeeded": frozenset({"public_key", "scheme", "content"}),
         "DataReceived": frozenset({"records"}),
         "KeyUpdated": frozenset({"sender"}),
         "PeerClosed": frozenset({"authenticated"}),
@@ -45,9 +47,11 @@ _PUBLIC: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 
 _ADDRESSES: Final = re.compile(
     r"key:[a-z2-7]{52}|did:\S+|(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?|\[?(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}\]?(?::\d+)?"
-    r"|[\w-]+(?:\.[\w-]+)+(?::\d+)?|\w[\w.-]*:\d+"
+    r"|\b(?:CN|OU|O|L|ST|C|DC)=[^,;]+|[\w-]+(?:\.[\w-]+)+(?::\d+)?|\w[\w.-]*:\d+"
 )
-"""What looks like a peer id, a DID, an address, or the name of a machine."""
+"""What looks like a peer id, a DID, an address, a subject of a certificate, or the name of a machine."""
+_encode: Final = msgspec.msgpack.encode
+_ABOUT_PSKS: Final = ("psk-offer", "psk-binders", "psk")
 
 
 def redact(transcript: Transcript, *, names: bool = False) -> Transcript:
@@ -56,7 +60,8 @@ def redact(transcript: Transcript, *, names: bool = False) -> Transcript:
     Args:
         transcript: it is not changed.
         names: whether who talked is taken out as well: peer ids, names and addresses in texts and questions, the target in the
-            hello. What a step, an extension or a Noise message of the user's says in the clear stays.
+            hello, the identities of pre-shared keys. What a step, an extension or a Noise message of the user's says in the
+            clear stays.
     """
     header = msgspec.structs.replace(transcript.header, secrets=False)
     lines: Iterable[AnyLine] = [public_line(line) for line in transcript.lines if not isinstance(line, Drawn)]
@@ -110,10 +115,14 @@ def public_line(line: AnyLine) -> AnyLine:
 
 
 def _without_names(transcript: Transcript) -> Transcript:
+    clear = list(_names_in_the_clear(transcript))
     known = {name for line in transcript.lines for name in _names(line)}
+    known |= {name.decode(errors="replace") for _, _, name in clear}
     shorter_last = sorted(known, key=len, reverse=True)
     lines = [_anonymous(line, shorter_last) for line in transcript.lines]
-    return Transcript(transcript.header, with_sums(_without_target(transcript, lines)), transcript.whole)
+    for sender, begin, name in clear:
+        _overwrite(transcript, lines, sender, begin, len(name))
+    return Transcript(transcript.header, with_sums(lines), transcript.whole)
 
 
 def with_sums(lines: Iterable[AnyLine]) -> tuple[AnyLine, ...]:
@@ -131,20 +140,27 @@ def with_sums(lines: Iterable[AnyLine]) -> tuple[AnyLine, ...]:
 def _names(line: AnyLine) -> list[str]:
     """Whom a line names."""
     if isinstance(line, Completed):
-        return [line.peer] if line.peer != "anonymous" else []
-    if isinstance(line, Asked) and line.question == "PeerIdentified":
+        named = [line.peer, line.identifier, line.psk, *line.names]
+        return [name for name in named if name and name != "anonymous"]
+    if isinstance(line, Asked) and line.question in ("PeerIdentified", "ResolveIdentity"):
         return [name for name in line.values.values() if isinstance(name, str) and name and name != "anonymous"]
     return []
 
 
 def _anonymous(line: AnyLine, names: list[str]) -> AnyLine:
     if isinstance(line, Completed):
-        return line if line.peer == "anonymous" else msgspec.structs.replace(line, peer=WITHHELD)
+        peer = line.peer if line.peer == "anonymous" else WITHHELD
+        psk, identifier = (None if name is None else WITHHELD for name in (line.psk, line.identifier))
+        return msgspec.structs.replace(
+            line, peer=peer, psk=psk, identifier=identifier, names=(WITHHELD,) * len(line.names)
+        )
     if isinstance(line, Asked):
         return msgspec.structs.replace(line, values={name: WITHHELD for name, value in line.values.items() if value})
     if isinstance(line, (Failed, Aborted, Answered, Skipped)):
         texts = [name for name in ("message", "expected", "received", "hint", "reason") if hasattr(line, name)]
         changed: dict[str, Any] = {name: _scrubbed(getattr(line, name), names) for name in texts}
+        if isinstance(line, Failed) and line.step in _ABOUT_PSKS:  # it names keys and nodes in words of their own
+            changed |= {name: WITHHELD for name in ("expected", "received") if changed[name] is not None}
         return msgspec.structs.replace(line, **changed)
     return line
 
@@ -157,19 +173,26 @@ def _scrubbed(text: str | None, names: list[str]) -> str | None:
     return _ADDRESSES.sub(WITHHELD, text)
 
 
-def _without_target(transcript: Transcript, lines: list[AnyLine]) -> list[AnyLine]:
-    """With as many other letters where the initiator says whom it wants."""
-    for piece in pieces_of(transcript)[:2]:
-        target = dict(piece.fields.get("extensions", ())).get(TARGET) if piece.step == "hello" else None
-        if target:
-            said = msgspec.msgpack.encode((TARGET, target))
-            begin = piece.data.find(said) + len(said) - len(target)
-            _overwrite(transcript, lines, piece.sender, begin, len(target))
-    return lines
+def _names_in_the_clear(transcript: Transcript) -> Iterator[tuple[Role, int, bytes]]:
+    """Whom the initiator wants, and which pre-shared keys it has: the sender, where among its bytes each stands, and itself."""
+    before = dict.fromkeys(Role, 0)
+    for piece in pieces_of(transcript):
+        said: list[tuple[bytes, int, bytes]] = []
+        if piece.step == "hello":
+            target = dict(piece.fields.get("extensions", ())).get(TARGET)
+            said = [(encoded := _encode((TARGET, target)), len(encoded) - len(target), target)] if target else []
+        elif piece.step == "psk-offer":
+            names = [(_encode(psk), _encode(psk[0]), psk[0].encode()) for psk in piece.fields.get("psks", ())]
+            said = [(encoded, 1 + len(name) - len(plain), plain) for encoded, name, plain in names]
+        for encoded, skipped, name in said:
+            found = piece.data.find(encoded)
+            begin = piece.data.find(name) if found < 0 else found + skipped  # a peer may encode otherwise than we do
+            yield piece.sender, before[piece.sender] + begin, name
+        before[piece.sender] += len(piece.data)
 
 
 def _overwrite(transcript: Transcript, lines: list[AnyLine], sender: Role, begin: int, size: int) -> None:
-    """Put `size` letters over what `sender` sent from its byte `begin` on: a hello is the first that it sends."""
+    """Put `size` letters over what `sender` sent from its byte `begin` on."""
     kind = Sent if sender is transcript.header.role else Received
     for number, line in enumerate(lines):
         if isinstance(line, kind):

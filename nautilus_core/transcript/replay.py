@@ -16,8 +16,9 @@ import msgspec
 from ..crypto.entropy import Entropy
 from ..errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from ..events import HandshakeCompleted, Question, Signal
-from ..handshake import Handshake, State
+from ..handshake import Handshake
 from ..profiles import Profile
+from ..state import State
 from ..transport import Channel
 from .lines import (
     Aborted,
@@ -96,7 +97,7 @@ def replay(
         return _Replay(transcript, profile, answer, Entropy(), mirrored=True).run(partly=True)
     if not transcript.header.secrets:
         return check_public(transcript, profile)
-    return _Replay(transcript, profile, answer, ReplayingEntropy(tape_of(transcript)), mirrored=other_side).run()
+    return _Replay(transcript, profile, answer, ReplayingEntropy(tape_of(transcript))).run()
 
 
 def tape_of(transcript: Transcript) -> list[tuple[str, Any]]:
@@ -161,7 +162,7 @@ class _Replay:
         answer: Answer | None,
         entropy: Entropy,
         *,
-        mirrored: bool,
+        mirrored: bool = False,
     ) -> None:
         header = transcript.header
         self._transcript = transcript

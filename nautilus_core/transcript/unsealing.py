@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..crypto.groups import GROUPS
+from ..crypto.key_log import KeyLog
 from ..crypto.key_schedule import KeySchedule
 from ..crypto.suites import SUITES
 from ..crypto.traffic_key import TrafficKey
@@ -15,7 +16,9 @@ from ..errors import HandshakeError
 from ..role import INITIATOR, Role
 from ..step import Message
 from ..steps.cipher_suite import SuiteSelection
+from ..steps.hello import Hello
 from ..steps.key_agreement import InitiatorShare, ResponderShare, RetriedShare
+from ..steps.psk import PskSelection
 from .lines import Drawn
 from .reader import Transcript
 from .tape import ReplayingEntropy, drawn
@@ -30,9 +33,29 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
         transcript: recorded with its secrets.
         messages: those before encryption, in order: the frame and what it holds.
     """
+    schedule = _schedule(transcript, messages, None)
+    return {} if schedule is None else {role: schedule.handshake_key(role) for role in Role}
+
+
+def handshake_key_log(transcript: Transcript, messages: Iterable[tuple[bytes, Message | None]]) -> list[bytes]:
+    """The same as the lines of a key log; none where the secrets do not yield any."""
+    lines: list[bytes] = []
+    messages = list(messages)
+    log = KeyLog(lines.append)
+    log.hello_random = next((message.nonce for _, message in messages if isinstance(message, Hello)), log.hello_random)
+    schedule = _schedule(transcript, messages, log)
+    if schedule is not None:
+        for role in Role:
+            schedule.handshake_key(role)
+    return lines
+
+
+def _schedule(
+    transcript: Transcript, messages: Iterable[tuple[bytes, Message | None]], log: KeyLog | None
+) -> KeySchedule | None:
     frames: list[bytes] = []
     shares: list[InitiatorShare | RetriedShare] = []
-    suite = None
+    suite, psk = None, None
     for frame, message in messages:
         frames.append(frame)
         match message:
@@ -40,14 +63,17 @@ def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Messa
                 suite = SUITES.get(message.suite)
             case InitiatorShare() | RetriedShare():
                 shares.append(message)
+            case PskSelection():
+                psk = message.index
             case ResponderShare() if suite is not None:
                 try:
                     secret = _secret(transcript, shares, message)
+                    early = b"" if psk is None else _early_secret(transcript, psk)
                 except (ValueError, TypeError, LookupError, HandshakeError):  # such a transcript does not replay either
-                    return {}
-                schedule = KeySchedule(suite, secret, suite.hash.digest(b"".join(frames)))
-                return {role: schedule.handshake_key(role) for role in Role}
-    return {}
+                    return None
+                content = suite.hash.digest(b"".join(frames))
+                return KeySchedule(suite, secret, content, log, early_secret=early)
+    return None
 
 
 def _secret(transcript: Transcript, shares: list[InitiatorShare | RetriedShare], response: ResponderShare) -> bytes:
@@ -59,3 +85,9 @@ def _secret(transcript: Transcript, shares: list[InitiatorShare | RetriedShare],
         return group.encapsulate(entropy, shares[-1].public)[0]
     keys = [GROUPS[share.group].generate(entropy)[0] for share in shares if share.group is not None]
     return group.decapsulate(keys[-1], response.public)
+
+
+def _early_secret(transcript: Transcript, index: int) -> bytes:
+    """Of the pre-shared key that was selected: an initiator extracts from each that it offers, a responder from that alone."""
+    extracted = [line.data for line in transcript.lines if isinstance(line, Drawn) and line.what == "extraction"]
+    return extracted[index if transcript.header.role is INITIATOR else 0]

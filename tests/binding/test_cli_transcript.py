@@ -94,6 +94,34 @@ def complaint_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path, cod
 # ------------------------------------------------------------------ looking
 
 
+@pytest.mark.parametrize("by", ["--open", "--key-log"])
+def test_show_opens_what_was_sealed(tmp_path: Path, capsys: pytest.CaptureFixture[str], by: str) -> None:
+    recorded = Recorded(*both(), secrets=by == "--open")
+    file, log = saved(tmp_path / "one.jsonl", recorded.files[0]), tmp_path / "log"
+    log.write_bytes(b"".join(recorded.key_logs[0]))
+    options = [by] if by == "--open" else [by, log]
+    assert "credential_type" not in run(capsys, "show", file).partition("responder-authentication from")[2]
+    shown = run(capsys, "show", file, *options).partition("responder-authentication from")[2]
+    assert re.search(r"sealed in 169 bytes, opened:.*credential_type: raw-public-key", shown, re.DOTALL)
+    objects = [json.loads(line) for line in run(capsys, "show", file, "--json", *options).splitlines()]
+    pieces = {piece["step"]: piece for one in objects for piece in one.get("pieces", ())}
+    assert pieces["responder-authentication"]["fields"]["scheme"] == "ed25519"
+    assert bytes.fromhex(pieces["responder-authentication"]["inside"]).startswith(b"\x95\xb8responder-authentication")
+    assert "inside" not in pieces["hello"]
+    for one in objects:
+        assert one["kind"] != "draw" or set(one) <= {"line", "kind", "what", "secret"}
+
+
+def test_show_says_what_it_cannot_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = saved(tmp_path / "public.jsonl", Recorded(*both(), secrets=False).files[0])
+    assert main(["transcript", "show", str(file), "--open"]) == 2
+    assert "holds no secrets: what was sealed opens with a key log alone" in capsys.readouterr().err
+    log = tmp_path / "log"
+    log.write_bytes(b"".join(Recorded(*both()).key_logs[0]))
+    assert main(["transcript", "show", str(file), "--key-log", str(log)]) == 2
+    assert "no secret of this session" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("width", ["80", "130"])
 def test_show_decodes_what_is_in_the_clear(
     good: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: str

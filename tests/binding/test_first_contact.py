@@ -204,6 +204,30 @@ def test_a_changed_key_names_the_line_that_stands_against_it(tmp_path: Path, bac
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_question_ends_when_its_peer_goes_away(tmp_path: Path, backend: str, number: int) -> None:
+    port = free_port()
+    with at_a_terminal(tmp_path, "listen", port, "--trust", "ask", "--backend", backend) as (process, terminal):
+        read_until(terminal, b"listening")
+        with connecting(port) as peer:
+            read_until(terminal, b"(yes/no) ")
+            peer.send_signal(number)
+            peer.communicate(timeout=PATIENCE)
+        shown = read_until(terminal, b"went away before anybody had answered whether it is welcome").decode()
+        assert "\r\nThe peer has gone: it does not wait for the answer any more.\r\n" in shown
+        with connecting(port) as peer:  # nobody has refused it: it may come again, and is asked about anew
+            read_until(terminal, b"(yes/no) ")
+            os.write(terminal, b"yes\n")
+            shown = read_until(terminal, b"its key in words:").decode()
+            assert not re.search(r"connected to .*(?:[a-z]+ ){8}", shown)
+            while len(lines_of_words(shown[shown.index("its key in words") :])) < 2:
+                shown += os.read(terminal, 4096).decode()
+            os.write(terminal, b"\x04")
+            assert peer.wait(PATIENCE) == 0
+        assert exit_code(process) == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ctrl_c_at_a_question_ends_its_line(tmp_path: Path, backend: str) -> None:
     port = free_port()
     with at_a_terminal(tmp_path, "listen", port, "--trust", "ask", "--backend", backend) as (process, terminal):

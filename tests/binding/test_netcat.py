@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,42 @@ def test_ctrl_c_ends_it(backend: str, how: str) -> None:
         assert not shown.endswith(b"^C")  # the shell's prompt begins on a line of its own
         assert (b"^C\r\n" in shown) is (how == "typed")
         assert peer.wait(PATIENCE) == 4  # what it got may not be all
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("arguments", [("receive", "0"), ("send", __file__, "0", "--listen")], ids=["receive", "send"])
+def test_ctrl_c_ends_its_line_in_transfers_too(backend: str, arguments: tuple[str, ...]) -> None:
+    with at_a_terminal(*arguments, *TRUST, "--backend", backend) as (process, terminal):
+        shown = read_until(terminal, b"in words:")
+        while shown.partition(b"in words:")[2].count(b"\r\n") < 3:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, b"\x03")
+        with pytest.raises(OSError, match="Input/output"):
+            while True:
+                shown += os.read(terminal, 4096)
+        assert exit_code(process) == 130
+        assert b"^C\r\nnautilus: interrupted while listening" in shown
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("what", ["inspect", "demo"])
+def test_ctrl_c_ends_the_line_of_what_is_being_looked_at(backend: str, what: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        arguments = (
+            ["inspect", f"127.0.0.1:{silent.getsockname()[1]}"] if what == "inspect" else ["demo", "--size", "9999"]
+        )
+        with at_a_terminal(*arguments, "--backend", backend) as (process, terminal):
+            if what == "inspect":
+                silent.accept()[0].close()
+            read_until(terminal, b"probing" if what == "inspect" else b"sending")
+            os.write(terminal, b"\x03")
+            shown = b""
+            with pytest.raises(OSError, match="Input/output"):
+                while True:
+                    shown += os.read(terminal, 65_536)
+            assert exit_code(process) == 130
+            assert b"Traceback" not in shown
+            assert b"^C\r\n" in shown
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

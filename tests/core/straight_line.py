@@ -362,11 +362,11 @@ class _Computation:
     def _check_binders(self, message: Sequence[Any], before: bytes) -> None:
         """The psks that are offered, each imported, and a binder over the messages so far under each (RFC 9258, RFC 8446)."""
         psks, sha256 = self.vector["initiator"]["psks"], Hash("SHA256")
-        require(
-            self.messages["psk-offer"][1] == [[psk["identity"], psk["hash"]] for psk in psks], "the psks are offered"
-        )
-        require(len(message[1]) == len(psks), "a binder for each psk")
-        for number, (psk, binder) in enumerate(zip(psks, message[1], strict=True)):
+        *offered, unknown = self.messages["psk-offer"][1]
+        require(offered == [[psk["identity"], psk["hash"]] for psk in psks], "the psks are offered")
+        require(all(name.startswith("grease-") for name in unknown), "and one that nobody knows")
+        require(len(message[1]) == len(psks) + 1, "a binder for each psk")
+        for number, (psk, binder) in enumerate(zip(psks, message[1][:-1], strict=True)):
             function = Hash(psk["hash"])
             identity, initiator, responder = (psk[name].encode() for name in ("identity", "initiator", "responder"))
             context = struct.pack(">H", len(initiator)) + initiator + struct.pack(">H", len(responder)) + responder

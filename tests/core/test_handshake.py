@@ -43,7 +43,7 @@ from nautilus_core import (
 from nautilus_core.crypto.key_schedule import KeySchedule, SessionSecrets
 from nautilus_core.crypto.signatures import SCHEMES
 from nautilus_core.crypto.traffic_key import TrafficKey
-from nautilus_core.handshake import MOVES
+from nautilus_core.state import MOVES
 from nautilus_core.testing import Pair, alert_of
 
 from .helpers import (

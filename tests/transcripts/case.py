@@ -17,6 +17,8 @@ FOLDER: Final = Path(__file__).parent / "recorded"
 
 Make = Callable[[], Profile]
 DEADLINE: Final = 5.0
+NOW: Final = datetime(2026, 8, 1, 12, tzinfo=UTC)
+"""The date and time of all of them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Case:
                 role,
                 self.profile(role),
                 deadline=DEADLINE,
-                wall_time=datetime(2026, 8, 1, 12, tzinfo=UTC),
+                wall_time=NOW,
                 recorder=recorders[role],
             )
             for role in Role

@@ -12,9 +12,11 @@ from nautilus_core.testing import Pair, byte_by_byte
 from ..core.channels import deliver
 from ..core.helpers import Talk, asking, note
 from .case import Case
+from .credentials import CREDENTIALS
 from .failures import FAILURES
 from .noise import NOISE
 from .people import identity
+from .refusals import REFUSALS
 from .sides import initiator, responder
 
 
@@ -170,5 +172,5 @@ _BASIC: Final[dict[str, Case]] = {
     ),
 }
 
-CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **FAILURES}
+CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **FAILURES, **CREDENTIALS, **REFUSALS}
 """Every recorded handshake: `<name>.initiator.jsonl` and `<name>.responder.jsonl`."""

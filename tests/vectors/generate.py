@@ -467,7 +467,7 @@ class _Maker:
         self.handshake_keys = {role: self.schedule.handshake_key(role) for role in (INITIATOR, RESPONDER)}
 
     def _binders(self, binders: Sequence[bytes]) -> None:
-        for number, (psk, sent) in enumerate(zip(self.vector.initiator.psks or (), binders, strict=True)):
+        for number, (psk, sent) in enumerate(zip(self.vector.initiator.psks or (), binders[:-1], strict=True)):
             function = HASHES[psk.hash]
             imported = model.psk_from(psk).imported
             early = function.hmac(bytes(function.digest_size), imported)

@@ -13,17 +13,20 @@ from rich.text import Text
 
 from nautilus_core import HandshakeError, LocalProtocolError, Profile
 from nautilus_core.transcript import (
+    Piece,
     ReplayDiverged,
     ReplayReport,
     Transcript,
     TranscriptError,
     first_difference,
     ladder_of,
+    pieces_of,
     profile_of,
     redact,
     replay,
     rerun,
     to_bytes,
+    unsealed,
 )
 from nautilus_core.transcript.guessing import Guess, guess
 
@@ -47,6 +50,7 @@ _EXAMPLES: Final = """\
 _SHOW: Final = """\
   nautilus transcript show handshake.jsonl
   nautilus transcript show handshake.jsonl --full            nothing is cut
+  nautilus transcript show handshake.jsonl --open            also what was sealed, where it holds the secrets
   nautilus transcript show handshake.jsonl --json            an object for each line"""
 _DIAGRAM: Final = """\
   nautilus transcript diagram handshake.jsonl
@@ -78,6 +82,13 @@ def add_commands(commands: Any) -> None:
 
     parser = add("show", "show each line, decoded as far as it can be, with its bytes", _SHOW, show)
     parser.add_argument("--full", action="store_true", help="cut nothing")
+    opening = parser.add_mutually_exclusive_group()
+    opening.add_argument(
+        "--open", action="store_true", help="show what is in sealed messages too, by the secrets in the transcript"
+    )
+    opening.add_argument(
+        "--key-log", type=Path, metavar="FILE", help="likewise by a key log, the records of the channel included"
+    )
     parser = add("diagram", "draw the ladder of a recorded handshake", _DIAGRAM, diagram)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--mermaid", action="store_true", help="a Mermaid sequence diagram instead")
@@ -113,13 +124,25 @@ def show(options: argparse.Namespace) -> int:
     """Show each line."""
     output: Output = options.output
     transcript = load(options.file, cut_off=options.cut_off)
+    try:
+        pieces = _pieces(transcript, options)
+    except TranscriptError as error:
+        raise ValueError(f"{options.file}: {error}") from error
     if output.as_json:
-        for line in shown_as_json(transcript):
+        for line in shown_as_json(transcript, pieces):
             output.result("", **line)
         return 0
-    for text, style in shown(transcript, output.console.width, full=options.full):
+    for text, style in shown(transcript, pieces, output.console.width, full=options.full):
         output.console.print(Text(text, style), soft_wrap=options.full)
     return 0
+
+
+def _pieces(transcript: Transcript, options: argparse.Namespace) -> list[Piece]:
+    """What went over the wire, opened where that was asked for."""
+    if options.key_log is not None:
+        with options.key_log.open("rb") as lines:
+            return unsealed(transcript, lines)
+    return unsealed(transcript) if options.open else pieces_of(transcript)
 
 
 def diagram(options: argparse.Namespace) -> int:

@@ -14,24 +14,18 @@ def program_of(guess: Guess) -> tuple[list[str], list[str]]:
     """The imports that it needs, as lines, and the function `make_profile`, likewise."""
     names = {"Profile", "profiles", "trust"}
     head: list[str] = []
-    match guess.identity:
-        case None:
-            identity, note = "ANONYMOUS", ""
-            names.add("ANONYMOUS")
-        case PublicKey(scheme=scheme, data=data):
-            identity = f"Identity.public_only(PublicKey({_literal(scheme)}, bytes.fromhex({_literal(data.hex())})))"
-            note = "  # its signatures are in the transcript"
-            names |= {"Identity", "PublicKey"}
-        case scheme:
-            identity, note = f"Identity.generate({_literal(scheme)})", "  # it was never shown: any will do"
-            names.add("Identity")
+    identity, note, needed = _identity(guess)
+    names |= needed
+    if guess.certificates:
+        head.append("from nautilus_core.identity.x509 import certificates_in")
     lines = [
         "def make_profile() -> Profile:",
         '    """As far as the transcript shows it. Put your own profile here to test that."""',
         f"    policy = {_policy(guess)}",
     ]
-    if guess.policy == "known_peers":
-        head.append("from nautilus_core.transcript.guessing import known_before")
+    helpers = [*(["known_before"] if guess.policy == "known_peers" else []), *(["psk_named"] if guess.psks else [])]
+    if helpers:
+        head.append(f"from nautilus_core.transcript.guessing import {', '.join(helpers)}")
     if guess.schemes != tuple(SCHEMES):
         lines.append(f"    policy.schemes = {_literal(guess.schemes)}  # what it offered to verify")
     lines += ["    return profiles.nautilus(", f"        identity={identity},{note}", "        trust=policy,"]
@@ -39,6 +33,9 @@ def program_of(guess: Guess) -> tuple[list[str], list[str]]:
     lines += [f"        suites={_literal(guess.suites)},"]
     lines += [f"        target={_literal(guess.target)},"] if guess.target is not None else []
     lines += [f"        extensions={dict(guess.extensions)!r},"] if guess.extensions else []
+    if guess.psks:
+        psks = ", ".join(f"psk_named({_literal(identity)}, {_literal(function)})" for identity, function in guess.psks)
+        lines += [f"        psks=[{psks}],", f"        psk_name={_literal(guess.role.value)},"]
     if guess.limits != DEFAULT_LIMITS:
         names.add("Limits")
         changed = [
@@ -50,6 +47,23 @@ def program_of(guess: Guess) -> tuple[list[str], list[str]]:
     lines.append("    )")
     ordered = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     return [f"from nautilus_core import {', '.join(ordered)}", *head], lines
+
+
+def _identity(guess: Guess) -> tuple[str, str, set[str]]:
+    """How it is made, a note on it, and the names that it needs."""
+    match guess.identity:
+        case None:
+            return "ANONYMOUS", "", {"ANONYMOUS"}
+        case PublicKey(scheme=scheme, data=data):
+            key = f"PublicKey({_literal(scheme)}, bytes.fromhex({_literal(data.hex())}))"
+            chain = f", certificates_in({guess.certificates.encode()!r})" if guess.certificates else ""
+            note = "  # its signatures are in the transcript"
+            return f"Identity.public_only({key}{chain})", note, {"Identity", "PublicKey"}
+        case scheme if guess.did is not None:
+            made = f'Identity.generate({_literal(scheme)}).presenting("did", {guess.did.encode()!r})'
+            return made, "  # any key will do: its signatures are in the transcript", {"Identity"}
+        case scheme:
+            return f"Identity.generate({_literal(scheme)})", "  # it was never shown: any will do", {"Identity"}
 
 
 def _literal(value: str | tuple[str, ...]) -> str:
@@ -67,5 +81,10 @@ def _policy(guess: Guess) -> str:
         case "known_peers":
             known = ", ".join(map(_literal, guess.names))
             return f"trust.known_peers(known_before({known}), name={_literal(guess.names[0])})"
+        case "dids":
+            return f"trust.dids({', '.join(map(_literal, guess.names))})"
+        case "authorities":
+            authority, name = guess.names
+            return f"trust.authorities({authority.encode()!r}, name={_literal(name) if name else None})"
         case kind:
             return f"trust.{kind}({'anonymous=True' if guess.anonymous else ''})"

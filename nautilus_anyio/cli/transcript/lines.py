@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
 
-from nautilus_core.transcript import AnyLine, Piece, Transcript, pieces_of
+from nautilus_core.transcript import AnyLine, Piece, Transcript
 from nautilus_core.transcript.lines import (
     Aborted,
     Answered,
@@ -43,15 +43,16 @@ StyledLine = tuple[str, str]
 """A line of text, and a style in the words of `rich`."""
 
 
-def shown(transcript: Transcript, width: int, *, full: bool) -> Iterator[StyledLine]:
+def shown(transcript: Transcript, found: Sequence[Piece], width: int, *, full: bool) -> Iterator[StyledLine]:
     """The transcript, line by line.
 
     Args:
         transcript: it may hold secrets: they are not shown.
+        found: its pieces, opened perhaps.
         width: columns of the terminal.
         full: whether long messages and values are shown to their end.
     """
-    for number, line, pieces in _with_pieces(transcript):
+    for number, line, pieces in _with_pieces(transcript, found):
         kind = type(line).__struct_config__.tag
         time = "" if line.at is None else f"+{shown_time(line.at)}"
         style = "bold red" if isinstance(line, Failed) else "bold green" if isinstance(line, Completed) else "bold"
@@ -65,9 +66,9 @@ def shown(transcript: Transcript, width: int, *, full: bool) -> Iterator[StyledL
             yield from _body(piece, width, full)
 
 
-def shown_as_json(transcript: Transcript) -> Iterator[dict[str, Any]]:
+def shown_as_json(transcript: Transcript, found: Sequence[Piece]) -> Iterator[dict[str, Any]]:
     """The same for programs: an object for each line, with all bytes, in hex."""
-    for number, line, pieces in _with_pieces(transcript):
+    for number, line, pieces in _with_pieces(transcript, found):
         said = msgspec.to_builtins(public_line(line))
         said.pop("data", None)
         if isinstance(line, Drawn):
@@ -76,7 +77,7 @@ def shown_as_json(transcript: Transcript) -> Iterator[dict[str, Any]]:
             said["size"] = len(line.data)
         if isinstance(line, Completed):
             said["handshake_hash"] = line.handshake_hash.hex()
-        found = [
+        told = [
             {
                 "kind": piece.kind,
                 "step": piece.step,
@@ -86,15 +87,16 @@ def shown_as_json(transcript: Transcript) -> Iterator[dict[str, Any]]:
                 "sealed": piece.sealed,
                 "fields": {name: _plain(value) for name, value in piece.fields.items()},
                 "hex": piece.data.hex(),
+                **({} if piece.inside is None else {"inside": piece.inside.hex()}),
             }
             for piece in pieces
         ]
-        yield {"line": number, **said, **({"pieces": found} if found else {})}
+        yield {"line": number, **said, **({"pieces": told} if told else {})}
 
 
-def _with_pieces(transcript: Transcript) -> Iterator[tuple[int, AnyLine, list[Piece]]]:
+def _with_pieces(transcript: Transcript, found: Sequence[Piece]) -> Iterator[tuple[int, AnyLine, list[Piece]]]:
     pieces: dict[int, list[Piece]] = defaultdict(list)
-    for piece in pieces_of(transcript):
+    for piece in found:
         pieces[piece.line].append(piece)
     for number, line in enumerate((transcript.header, *transcript.lines), 1):
         yield number, line, pieces.get(number, [])
@@ -118,7 +120,10 @@ def _words(line: AnyLine) -> str:
         case Drawn():
             text = f"{line.what}: a secret of {len(line.data):,} bytes" + (f", {line.error}" if line.error else "")
         case Completed():
-            text = f"{line.suite}, peer {line.peer}, protocol {line.protocol or 'none'}"
+            named = [*(() if line.identifier is None else (line.identifier,)), *line.names]
+            peer = f"{line.peer} ({', '.join(named)})" if named else line.peer
+            text = f"{line.suite}, peer {peer}, protocol {line.protocol or 'none'}"
+            text += "" if line.psk is None else f", pre-shared key {line.psk}"
         case End():
             text = f"{line.outcome}: {line.received:,} bytes in, {line.sent:,} bytes out"
         case _:
@@ -160,7 +165,7 @@ def _body(piece: Piece, width: int, full: bool) -> Iterator[StyledLine]:
     beside = width >= _SIDE_BY_SIDE
     room = max(30, width - _INDENT - (_HEX + 3 if beside else 0))
     fields = list(_fields(piece, room, full))
-    rows = _hex(piece.data, full)
+    rows = _hex(piece.data if piece.inside is None else piece.inside, full)
     indent = " " * _INDENT
     if beside:
         for left, right in zip_longest(fields, rows, fillvalue=""):
@@ -171,7 +176,9 @@ def _body(piece: Piece, width: int, full: bool) -> Iterator[StyledLine]:
 
 
 def _fields(piece: Piece, room: int, full: bool) -> Iterator[str]:
-    if piece.sealed:
+    if piece.inside is not None:
+        yield f"sealed in {len(piece.data):,} bytes, opened:"
+    elif piece.sealed:
         yield "sealed: it can be read by the two ends alone"
     for name, value in piece.fields.items():
         text = printable(f"{name}: {field_text(value)}", None if full else _MOST_LETTERS)

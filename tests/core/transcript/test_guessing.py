@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nautilus_anyio.cli.transcript.guessed import program_of
 from nautilus_core import SUITES, InMemoryKnownPeers, PeerIdentified, Profile, profiles, trust
 from nautilus_core.transcript import read, replay
 from nautilus_core.transcript.guessing import guess
@@ -34,6 +36,32 @@ def test_what_was_recorded_before(name: str, role: str) -> None:
     found = guess(read([file]))
     assert found is not None
     assert replay([file], found.make()).full
+
+
+CREDENTIALS = ["psk-alone", "psk-beside-signatures", "psk-of-several", "psk-of-another-hash", "psk-retry", "x509-ed25519",
+               "x509-rsa-pss-sha256", "did-key-ecdsa-p256-sha256", "did-peer-2", "did-web", "did-web-of-initiator",
+               "mixed-x509-did", "mixed-anonymous-x509", "target-certificate"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CREDENTIALS)
+@pytest.mark.parametrize("role", ["initiator", "responder"])
+def test_credentials_and_pre_shared_keys(name: str, role: str) -> None:
+    transcript = read([(RECORDED / f"{name}.{role}.jsonl").read_bytes()])
+    found = guess(transcript)
+    assert found is not None
+    assert replay(transcript, found.make()).full
+    imports, function = program_of(found)
+    names: dict[str, Any] = {}
+    exec("\n".join([*imports, *function]), names)  # it is our own program
+    assert replay(transcript, names["make_profile"]()).full
+
+
+@pytest.mark.parametrize("name", ["refused-psk-binder", "refused-authority", "refused-order", "refused-multibase"])
+def test_of_what_was_refused_the_policy_may_not_show(name: str) -> None:
+    for role in ("initiator", "responder"):
+        transcript = read([(RECORDED / f"{name}.{role}.jsonl").read_bytes()])
+        found = guess(transcript)
+        assert found is None or replay(transcript, found.make()).full
 
 
 def test_the_policy_comes_from_the_failure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -113,6 +114,44 @@ def test_names_are_taken_out_too(accept: bool) -> None:
         hello = pieces_of(transcript)[0]
         assert dict(hello.fields["extensions"])["target"] == b"x" * len(FIELD)
         assert not replay(transcript, profile).full
+
+
+RECORDED = Path(__file__).parents[2] / "transcripts" / "recorded"
+SAID = {
+    "psk-of-several": ("office", "cellar"),
+    "refused-psk-unknown": ("office", "cellar"),
+    "refused-psk-binder": ("office", "'node'", "'gateway'"),
+    "x509-ed25519": ("gateway.example", "node.example"),
+    "refused-authority": ("Example Root", "Another Root"),
+    "refused-expired": ("responder ed25519",),
+    "did-web": ("did:web:gateway.example",),
+    "refused-document-of-another": ("gateway.example", "other.example"),
+}
+"""What each says of who talks, beside peer ids."""
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("role", ["initiator", "responder"])
+def test_names_in_credentials_are_taken_out_too(name: str, role: str) -> None:
+    whole = read([(RECORDED / f"{name}.{role}.jsonl").read_bytes()])
+    transcript = redact(whole, names=True)
+    everything = to_bytes(transcript) + b"".join(piece.data for piece in pieces_of(transcript))
+    for said in (*SAID[name], "key:"):
+        assert said.encode() not in everything
+    assert len(pieces_of(transcript)) == len(pieces_of(whole))
+    assert not replay(transcript, profile_of(transcript.header)).full
+    completed = [line for line in transcript.lines if isinstance(line, Completed)]
+    if completed and name == "psk-of-several":
+        assert (completed[0].psk, completed[0].peer) == ("withheld", "anonymous")
+
+
+def test_of_a_question_the_library_asks_the_public_part_stays() -> None:
+    transcript = redact(read([(RECORDED / "did-web.initiator.jsonl").read_bytes()]))
+    assert [line.values for line in transcript.lines if isinstance(line, Asked)] == [{"did": "did:web:gateway.example"}]
+    transcript = redact(read([(RECORDED / "delegated-both.initiator.jsonl").read_bytes()]))
+    (asked,) = [line.values for line in transcript.lines if isinstance(line, Asked)]
+    assert asked["scheme"] == "ed25519"
+    assert set(asked["content"]) == {"length"}
 
 
 def test_redaction_leaves_no_secret_of_the_tape() -> None:
