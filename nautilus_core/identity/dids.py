@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ class Dids(TrustPolicy):
         self._functions = tuple([one for one in allow if not isinstance(one, str)])
         if not (self._dids or self._methods or self._functions):
             raise ValueError("dids() wants at least one DID, method or function; it would refuse everybody")
+        if any(iscoroutinefunction(one) or iscoroutinefunction(type(one).__call__) for one in self._functions):
+            raise ValueError("dids() takes no async function, whose answer would be a yes each time; use decided_by()")
         if isinstance(methods, str) or not all(method.isalnum() and method.islower() for method in self._methods):
             raise ValueError('methods are names such as "web", without "did:" and colons')
         self.kinds = MappingProxyType({DID: DidCredentials(self._allows)})

@@ -127,7 +127,7 @@ class Authentication(MessageStep[Proof]):
             if message.credential or message.scheme or message.signature:
                 raise InvalidMessage("an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER)
             self._peer = ANONYMOUS
-            return settle(trust.authorize(ANONYMOUS, context), self._admit)
+            return settle(trust.authorize(ANONYMOUS, context), ANONYMOUS, self._admit)
         known = trust.known_key(message.scheme, message.credential)
         if known is not None and message.credential_type == RAW_PUBLIC_KEY:
             return self._verify(context, message, Presented((known,)))
@@ -171,7 +171,7 @@ class Authentication(MessageStep[Proof]):
         content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
         self._peer = peer = verify_possession(kind, presented, message.signature, content)
         decision = self._negotiation.trust.authorize(peer, context)
-        return None if decision is None else settle(decision, self._admit)
+        return None if decision is None else settle(decision, peer, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:
         self._peer = peer
