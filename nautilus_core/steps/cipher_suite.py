@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..crypto.suites import SUITES, CipherSuite
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
+from ..identity.credentials import ANONYMOUS_TYPE
 from ..identity.identities import ANONYMOUS, Anonymous, Identity
 from ..identity.policy import TrustPolicy
 from ..identity.targets import AnyIdentity, Identities
@@ -69,6 +70,11 @@ class SuiteOptions:
 
         It offers those alone that have one of `hashes`, where that is not None.
         """
+        unread = [kind for kind in trust.credential_types if kind != ANONYMOUS_TYPE and kind not in trust.kinds]
+        if unread:
+            raise ValueError(
+                f"the trust policy takes credentials of the type {unread[0]!r}, which none of its kinds reads"
+            )
         signed = bool(trust.schemes) or trust.anonymous
         usable = {
             role: tuple([name for name in names if (noise[name].usable(role) if name in noise else signed)])

@@ -18,6 +18,7 @@ from nautilus_core import (
     Question,
     TrustPolicy,
     VerifiedPeer,
+    profiles,
     trust,
 )
 
@@ -173,3 +174,20 @@ def test_a_refused_alternative_remembers_nobody() -> None:
     policy = trust.any_of(trust.all_of(trust.any_of(known), trust.pinned(BOB.public)), trust.pinned(MALLORY.public))
     assert against(policy, BOB).completed
     assert store.lookup("gateway") == {BOB.peer_id}
+
+
+class Unread(TrustPolicy):
+    """Wants a kind of credential, and has nobody to read it."""
+
+    credential_types = ("token",)
+
+    def authorize(self, peer: Any, context: Context) -> None:
+        return None
+
+
+def test_a_policy_whose_credentials_nobody_reads_is_refused_early() -> None:
+    """Else a peer that presents one would find the gap."""
+    with pytest.raises(ValueError, match="'token'.*kinds"):
+        profiles.nautilus(identity=ALICE, trust=Unread())
+    with pytest.raises(ValueError, match="'token'.*kinds"):
+        profiles.nautilus(identity=ALICE, trust=trust.any_of(trust.anyone(), Unread()))
