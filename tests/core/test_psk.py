@@ -549,4 +549,13 @@ def test_a_refused_psk_replays_too() -> None:
 
 def test_a_value_without_its_key_makes_no_handshake() -> None:
     public = PreSharedKey.public_only("office", initiator="alice", responder="bob", hash="SHA256")
-    refused(run(side("alice", public), side("bob")))
+    for pair in (
+        run(side("alice", public), side("bob")),
+        run(side("alice"), side("bob", public)),
+        run(side("alice", public), side("bob", public)),  # who knows the identity alone must not know what is extracted
+    ):
+        assert pair.initiator.handshake.session is None
+        assert pair.responder.handshake.session is None
+        error = next(end.error for end in (pair.initiator, pair.responder) if not isinstance(end.error, PeerAborted))
+        assert isinstance(error, LocalProtocolError)
+        assert "public_only" in str(error)
