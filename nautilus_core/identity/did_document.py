@@ -197,7 +197,7 @@ def keys_under_authentication(document: Document, url: DidUrl, scheme: str) -> P
             raise _not_under_authentication(url, "a key for other purposes" if str(url) in methods else "no such key")
         listed = [str(url)]
     keys: list[PublicKey] = []
-    ends: list[datetime] = []
+    ends: list[datetime | None] = []
     faults: list[AuthenticationFailed] = []
     for name in listed:
         try:
@@ -209,10 +209,10 @@ def keys_under_authentication(document: Document, url: DidUrl, scheme: str) -> P
             faults.append(fault)
             continue
         keys.append(key)
-        ends += [] if method.expires is None else [method.expires]
+        ends.append(method.expires)
     if not keys:
         raise faults[0] if faults else _not_under_authentication(url, "none")
-    return Presented(tuple(keys), identifier=document.id, valid_until=min(ends, default=None))
+    return Presented(tuple(keys), identifier=document.id, ends=tuple(ends))
 
 
 def _absolute(reference: str, did: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AuthenticationFailed
 from .did import DID, Allowed, DidCredentials, not_trusted
-from .did_document import parse_did, shown, unusable
+from .did_document import parse_did, shown
 from .peers import ClaimedPeer, Peer, VerifiedPeer
 from .policy import TrustPolicy
 
@@ -41,14 +41,6 @@ class Dids(TrustPolicy):
             raise AuthenticationFailed("the peer showed no DID", expected=DID, received=peer.credential_type)
         if not self._allows(peer.identifier):
             raise not_trusted(peer.identifier, self._expected())
-        now = context.wall_time
-        if now is not None and peer.valid_until is not None and now > peer.valid_until:
-            raise unusable(
-                "the key in the DID document has expired",
-                expected=f"one that is valid at {now.isoformat()}",
-                received=f"one that was until {peer.valid_until.isoformat()}",
-                hint="the peer has to sign with a newer key",
-            )
 
     def _allows(self, did: str) -> bool:
         if did in self._dids or did.split(":", 2)[1] in self._methods:
