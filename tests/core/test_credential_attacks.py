@@ -13,6 +13,7 @@ from nautilus_core import (
     AuthenticationFailed,
     CredentialKind,
     Handshake,
+    HandshakeError,
     Identity,
     Presented,
     PublicKey,
@@ -109,6 +110,37 @@ def test_a_kind_that_gives_keys_of_another_scheme_than_was_negotiated(judging: A
     error = refused(judged(thief, PostQuantum(), judging), judging)
     assert "another scheme" in str(error)
     assert error.alert == AlertCode.BAD_CERTIFICATE
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"scheme": "ecdsa-p384-sha384"}, "a signature scheme that was not offered"),
+        ({"scheme": "rsa-pss-sha256"}, "a signature scheme that was not offered"),
+        ({"scheme": "none"}, "a signature scheme that was not offered"),
+        (
+            {"credential_type": "did", "credential": str(BOB.with_did().did).encode()},
+            "a credential type that was not offered",
+        ),
+        ({"credential_type": "token"}, "a credential type that was not offered"),
+        ({"credential_type": "anonymous"}, "the peer did not say who it is"),
+    ],
+)
+def test_who_signs_with_what_was_not_negotiated_after_all(changed: dict[str, Any], why: str) -> None:
+    """The initiator's offers fitted when the suite was selected; what it then shows is another thing."""
+    liar = Identity.generate()
+
+    def change(peer: Any, context: Any) -> None:
+        for name, value in changed.items():
+            setattr(liar, name, value)
+
+    ecdsa = Identity.generate("ecdsa-p256-sha256")
+    judge = trust.any_of(trust.pinned(liar.public), trust.pinned(ecdsa.public))
+    pair = Pair(alice(identity=liar, trust=trust.decided_by(change)), bob(trust=judge)).run()
+    error = pair.responder.error
+    assert isinstance(error, HandshakeError)
+    assert why in str(error)
+    assert pair.responder.handshake.session is None
 
 
 # ------------------------------------------------------------------------------------------- ends that have passed
