@@ -201,6 +201,8 @@ async def test_redirects_stay_on_the_host() -> None:
             f"https://127.0.0.1:{server.port}/there",
             f"https://user@localhost:{server.port}/there",
             "https://[",
+            "https://[::1",
+            "https://xn--/",
             "//gateway.example/",
         ):
             server.pages[WELL_KNOWN] = (301, {"Location": target}, b"")
@@ -245,6 +247,14 @@ async def test_limits() -> None:
         ("did:web:host:..:a", "path in the did:web is malformed"),
         ("did:web:host:%2e%2E:a", "path in the did:web is malformed"),
         ("did:web:host::a", "path in the did:web is malformed"),
+        ("did:web:host:bob%2F..%2Falice", "path in the did:web is malformed"),
+        ("did:web:host:bob%5c..%5calice", "path in the did:web is malformed"),
+        ("did:web:host:alice%3Fbob", "path in the did:web is malformed"),
+        ("did:web:host:alice%23bob", "path in the did:web is malformed"),
+        ("did:web:host:alice%00", "path in the did:web is malformed"),
+        ("did:web:host:alice%0d%0aHost:bob", "path in the did:web is malformed"),
+        ("did:web:host:%252e%252e:alice", "path in the did:web is malformed"),
+        ("did:web:host:%C0%AE%C0%AE:alice", "path in the did:web is malformed"),
         ("did:web:nobody.invalid", "there is no host nobody.invalid"),
     ],
 )
