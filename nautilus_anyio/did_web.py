@@ -101,7 +101,7 @@ class DidWebResolver:
                 return await self._fetch(place)
         except (TimeoutError, httpx.TimeoutException):
             raise Unresolvable(f"{place.authority} did not answer in {self._timeout:g} seconds") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # of idna, for a malformed redirect
             raise Unresolvable(f"{place.authority}: {_why(error)}") from error
 
     async def _fetch(self, place: _Place) -> bytes:
@@ -214,7 +214,7 @@ def _redirected(place: _Place, location: str) -> _Place:
     """Where to look next; `Unresolvable` for another host."""
     try:
         url = httpx.URL(f"https://{place.authority}{place.path}").join(location)
-    except (httpx.InvalidURL, UnicodeError) as error:  # of idna, for one
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise Unresolvable(f"{place.authority} sends to a malformed place") from error
     if (url.scheme, url.host, url.port or _HTTPS, url.userinfo) != ("https", place.host, place.port, b""):
         raise Unresolvable(f"{place.authority} sends to another host, or away from HTTPS")
