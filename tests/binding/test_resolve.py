@@ -338,6 +338,18 @@ async def test_a_handshake_fails_where_the_document_cannot_be_had() -> None:
                     await connect("127.0.0.1", port, alice, answer=answering(resolver(timeout=0.3)))
 
 
+@pytest.mark.parametrize("trouble", [ConnectionRefusedError("refused"), TimeoutError()])
+async def test_a_resolver_that_is_down_refuses_the_peer_and_breaks_nothing(trouble: OSError) -> None:
+    class Down:
+        async def resolve(self, did: str) -> bytes:
+            raise trouble
+
+    did = "did:x:bob"
+    async with listening(responder(identity=BOB.with_did(did))) as port:
+        with pytest.raises(AuthenticationFailed, match=f"could not be resolved: {str(trouble) or 'TimeoutError'}"):
+            await connect("127.0.0.1", port, initiator(trust=trust.dids(did)), answer=answering(Down()))
+
+
 async def test_other_questions_are_answered_elsewhere() -> None:
     asked: list[Any] = []
 
