@@ -107,7 +107,12 @@ class Authorities(TrustPolicy):
             raise LocalProtocolError(_WANTS_A_NAME)
         chain = _chain_of(peer)
         if chain is None or not isinstance(peer, VerifiedPeer):
-            raise AuthenticationFailed("the peer showed no certificate", expected=X509, received=peer.credential_type)
+            raise AuthenticationFailed(
+                "the peer showed no certificate",
+                expected=X509,
+                received=peer.credential_type,
+                hint="the peer needs an identity with certificates",
+            )
         try:
             path = self._verify(chain, context.role, now, self._name)
             self._check(chain, path)
@@ -322,4 +327,8 @@ def _wrong_name(name: Name, leaf: x509.Certificate) -> AuthenticationFailed:
 
 def _refusal(error: Exception) -> AuthenticationFailed:
     text = str(error) or type(error).__name__
-    return AuthenticationFailed("the peer's certificates do not verify", received=text[:_LONGEST_REASON])
+    return AuthenticationFailed(
+        "the peer's certificates do not verify",
+        received=text[:_LONGEST_REASON],
+        hint="its authority must issue them as RFC 5280 has it, or it is not who it says",
+    )

@@ -38,7 +38,12 @@ class Dids(TrustPolicy):
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
         if not isinstance(peer, VerifiedPeer) or peer.credential_type != DID or peer.identifier is None:
-            raise AuthenticationFailed("the peer showed no DID", expected=DID, received=peer.credential_type)
+            raise AuthenticationFailed(
+                "the peer showed no DID",
+                expected=DID,
+                received=peer.credential_type,
+                hint="the peer needs an identity with a DID",
+            )
         if not self._allows(peer.identifier):
             raise not_trusted(peer.identifier, self._expected())
 

@@ -129,6 +129,7 @@ def verify_key_agreement(credential_type: str, public_key: PublicKey, source: in
             "the peer did not prove that it owns its static key",
             expected="a message under a key that is made with it",
             received="a message that anybody could have sent",
+            hint="choose a Noise pattern in which this side's peer proves its static key",
         )
     return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
 
@@ -149,6 +150,7 @@ def verify_possession(credential_type: str, presented: Presented, signature: byt
         "the peer did not prove that it owns its key",
         expected=f"a {scheme} signature over this handshake by {known}",
         received="a signature that does not verify",
+        hint="it was made for another handshake or the other role, or by somebody who has not this key: do not trust it",
         alert=AlertCode.DECRYPT_ERROR,
     )
 

@@ -77,6 +77,7 @@ class X509Chains(CredentialKind):
                 "the peer signed with another scheme than its certificate's key has",
                 expected=key.scheme,
                 received=scheme,
+                hint="the peer's software is at fault, or somebody tries another scheme on its key",
                 alert=AlertCode.BAD_CERTIFICATE,
             )
         return Presented((key,), evidence=chain)

@@ -190,7 +190,12 @@ class Authentication(MessageStep[Proof]):
     def _not_accepted(self, message: Proof, trust: TrustPolicy) -> Exception:
         accepted = ", ".join(trust.credential_types)
         if message.credential_type == ANONYMOUS_TYPE:
-            return AuthenticationFailed("the peer did not say who it is", expected=accepted, received="anonymous")
+            return AuthenticationFailed(
+                "the peer did not say who it is",
+                expected=accepted,
+                received="anonymous",
+                hint="it was told that it has to: its software is at fault",
+            )
         return InvalidMessage(
             "a credential type that was not offered",
             expected=accepted,
@@ -213,10 +218,16 @@ def _of_scheme(presented: Presented, scheme: str) -> Presented:
                 "the peer signed with another scheme than the key of its credential has",
                 expected=key.scheme,
                 received=scheme,
+                hint="the peer's software is at fault, or somebody tries another scheme on its key",
                 alert=AlertCode.BAD_CERTIFICATE,
             )
     return presented
 
 
 def _not_usable(why: str) -> AuthenticationFailed:
-    return AuthenticationFailed("the credential is not usable", received=why, alert=AlertCode.BAD_CERTIFICATE)
+    return AuthenticationFailed(
+        "the credential is not usable",
+        received=why,
+        hint="the peer's identity is made or configured wrong: it proves nothing",
+        alert=AlertCode.BAD_CERTIFICATE,
+    )

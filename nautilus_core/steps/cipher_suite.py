@@ -143,13 +143,16 @@ class SuiteNegotiation:
                     "the peer does not accept this side's type of credential",
                     expected=listed(credential_types),
                     received=repr(identity.credential_type),
-                    hint="it wants to know who we are: use an identity" if isinstance(identity, Anonymous) else None,
+                    hint="it wants to know who we are: use an identity"
+                    if isinstance(identity, Anonymous)
+                    else "use an identity of a type that it accepts, or let its trust policy take this type",
                 )
             if isinstance(identity, Identity) and identity.scheme not in schemes:
                 raise NegotiationFailed(
                     "the peer cannot verify this side's signatures, or trusts no key of that kind",
                     expected=listed(schemes),
                     received=repr(identity.scheme),
+                    hint="use a key of a scheme that it accepts, or let it trust this one",
                 )
         self.selected = options.suites[name]
 
