@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nautilus_core import (
+    ANONYMOUS,
     INITIATOR,
     AlertCode,
     AuthenticationFailed,
@@ -15,6 +16,7 @@ from nautilus_core import (
     Handshake,
     HandshakeError,
     Identity,
+    InvalidMessage,
     Presented,
     PublicKey,
     TrustPolicy,
@@ -22,10 +24,12 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.identity.peers import certify, verify_possession
+from nautilus_core.steps.authentication import Authentication
+from nautilus_core.steps.cipher_suite import SuiteNegotiation, SuiteOptions
 from nautilus_core.testing import Pair
 
 from .decentralized import AT_WEB, BOTH, NOW, WEB, document, judged, method, refused, serving, welcomed
-from .helpers import BOB, MALLORY, alice, bob
+from .helpers import BOB, FAST, MALLORY, alice, bob
 
 DID = "did"
 
@@ -141,6 +145,34 @@ def test_who_signs_with_what_was_not_negotiated_after_all(changed: dict[str, Any
     assert isinstance(error, HandshakeError)
     assert why in str(error)
     assert pair.responder.handshake.session is None
+
+
+@pytest.mark.parametrize("kind", ["did", "x509"])
+def test_a_pinned_key_is_no_credential_of_another_kind(kind: str) -> None:
+    """The policy has the key as an object already; what is presented is read all the same."""
+    policy = trust.pinned(BOB.public, kinds=["raw-public-key", kind])
+    welcomed(judged(BOB, policy))
+    assert refused(judged(BOB.presenting(kind, BOB.public.data), policy)).alert == AlertCode.BAD_CERTIFICATE
+
+
+@BOTH
+@pytest.mark.parametrize("shown", [(b"x", "", b""), (b"", "ed25519", b""), (b"", "", b"x")])
+def test_an_anonymous_peer_presents_nothing(shown: tuple[bytes, str, bytes], judging: Any) -> None:
+    class Half(Authentication):
+        def write(self, context: Any) -> Any:
+            return self.message("anonymous", *shown)
+
+    step = f"{judging.peer.value}-authentication"
+    policy = trust.anyone(anonymous=True)
+    judge, other = (alice, bob) if judging is INITIATOR else (bob, alice)
+    negotiation = SuiteNegotiation(SuiteOptions.of(FAST, ANONYMOUS, trust.anyone(anonymous=True), {}))
+    liar = other(identity=ANONYMOUS, trust=policy).replace(step, lambda: Half(judging.peer, negotiation))
+    ends = (judge(trust=policy), liar) if judging is INITIATOR else (liar, judge(trust=policy))
+    pair = Pair(*ends).run()
+    error = (pair.initiator if judging is INITIATOR else pair.responder).error
+    assert isinstance(error, InvalidMessage)
+    assert "anonymous peer that presents something" in str(error)
+    assert error.alert == AlertCode.ILLEGAL_PARAMETER
 
 
 # ------------------------------------------------------------------------------------------- ends that have passed

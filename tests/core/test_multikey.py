@@ -190,6 +190,18 @@ def test_a_jwk_may_say_that_it_is_for_signatures() -> None:
     assert key_in_jwk({"kty": "AKP", "alg": "ML-DSA-65", "pub": b64encode(key.data)}) == key
 
 
+def test_a_base64url_text_has_one_form() -> None:
+    """The bits after the last byte are zeros, and nothing is padded: one key is one text."""
+    key = Identity.generate().public
+    text = b64encode(key.data)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    place = letters.index(text[-1])
+    assert place % 4 == 0
+    for other in (text[:-1] + letters[place + 1], text[:-1] + letters[place + 3], text + "=", text + "\n", " " + text):
+        with pytest.raises(MalformedKey, match="base64url"):
+            key_in_jwk({"kty": "OKP", "crv": "Ed25519", "x": other})
+
+
 def b64encode(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 

@@ -165,6 +165,17 @@ def test_any_of_lends_no_policy_the_schemes_of_another() -> None:
     assert isinstance(against(nested, MALLORY).error, AuthenticationFailed)
 
 
+def test_any_of_lends_no_policy_the_kinds_of_another() -> None:
+    """`anyone` takes raw keys, and the other one DID: together they must not take anybody's."""
+    did = BOB.with_did()
+    policy = trust.any_of(trust.anyone(), trust.dids(str(did.did)))
+    for identity in (did, BOB, MALLORY):
+        assert against(policy, identity).completed
+    end = against(policy, MALLORY.with_did())
+    assert isinstance(end.error, AuthenticationFailed)
+    assert "not trusted" in str(end.error)
+
+
 def test_a_refused_alternative_remembers_nobody() -> None:
     store = InMemoryKnownPeers()
     known = trust.known_peers(store, name="gateway", accept_new=True)

@@ -24,8 +24,9 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES
+from nautilus_core.identity.credentials import Presented
 from nautilus_core.identity.did_document import read_document
-from nautilus_core.identity.x509 import decode_chain
+from nautilus_core.identity.x509 import X509Chains, decode_chain
 
 from .certificates import CLIENT, KEYS, NOW, SERVER, Made, authority, identity, issue
 from .helpers import BOB
@@ -243,6 +244,38 @@ def test_weak_digests_of_every_kind_are_refused() -> None:
 def _signed_with(digest: Any) -> Sequence[tuple[Made, Made]]:
     root = authority("rsa-pss-sha256", "Old")
     return ((ROOT, ROOT.issue(digest=digest)), (root, root.issue(digest=digest)))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_no_key_of_the_path_is_weaker_than_the_policy_wants(place: int) -> None:
+    """Not only the leaf's: also those in between, and the root's where it is in the path."""
+    keys = [rsa.generate_private_key(65_537, 2048 if place == number else 2304) for number in range(3)]
+    root = issue(keys[2], subject="Root 2", ca=True)
+    middle = issue(keys[1], by=root, subject="Middle 2", ca=True)
+    leaf = issue(keys[0], by=middle)
+    if place == 2:
+        with pytest.raises(ValueError, match="authority has a weak key"):
+            policy_for(INITIATOR, root, min_rsa_bits=2304)
+        return
+    welcomed(judged(identity(leaf, middle), policy_for(INITIATOR, root)))
+    error = refused(judged(identity(leaf, middle), policy_for(INITIATOR, root, min_rsa_bits=2304)))
+    assert "weak key" in error.message
+    assert "2048 bits" in str(error.received)
+
+
+@BOTH
+def test_names_are_those_of_the_key_that_signed(judging: Role) -> None:
+    """A kind of the application's gives the chain of somebody else as evidence, beside a key that the peer owns."""
+
+    class Mixed(X509Chains):
+        def read(self, credential: bytes, scheme: str) -> Presented:
+            return Presented((BOB.public,), evidence=(LEAF.certificate, MIDDLE.certificate))
+
+    policy = policy_for(judging)
+    policy.kinds = {"x509": Mixed()}
+    me = BOB.presenting("x509", b"mine")
+    error = refused(judged(me, policy, judging), judging)
+    assert error.message == "the peer showed no certificate"
 
 
 # ------------------------------------------------------------------------------------------- options
