@@ -455,6 +455,14 @@ def test_a_malformed_offer(message: str, value: Any, alert: AlertCode) -> None:
     assert pair.responder.error.alert == alert
 
 
+def test_a_psk_that_is_offered_twice_is_refused_before_its_binders_are_read() -> None:
+    twice = altered("psk-offer", put(1, [["office", "SHA256"], ["office", "SHA256"]]))
+    pair = run(side("alice"), side("bob"), tamper=twice)
+    assert isinstance(pair.responder.error, InvalidMessage)
+    assert "offered twice" in str(pair.responder.error)
+    assert pair.responder.error.step == "psk-offer"
+
+
 @pytest.mark.parametrize("message", ["psk-offer", "psk-binders", "psk"])
 def test_every_byte_counts(message: str) -> None:
     plain = succeed(run(side("alice"), side("bob")))
