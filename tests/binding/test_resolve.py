@@ -188,6 +188,16 @@ async def test_the_certificate_must_be_for_the_name_and_from_an_authority(monkey
         assert server.asked == []
 
 
+async def test_no_proxy_of_the_environment_sees_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would connect in our place, to addresses that nobody has checked."""
+    async with web() as server, await anyio.create_tcp_listener(local_host="127.0.0.1") as nobody:
+        server.pages[WELL_KNOWN] = b"found"
+        proxy = f"http://127.0.0.1:{nobody.extra(SocketAttribute.local_port)}"
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        assert await resolver(timeout=3.0).resolve(server.did()) == b"found"
+
+
 async def test_redirects_stay_on_the_host() -> None:
     async with web() as server, web() as other:
         other.pages["/"] = b"stolen"
