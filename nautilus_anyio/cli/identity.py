@@ -17,6 +17,7 @@ from nautilus_core.identity.did import did_key
 from nautilus_core.identity.self_signed import self_signed
 from nautilus_core.identity.x509 import names_in
 
+from ..pictures.words import printable
 from ..stores import save_identity
 from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in, passphrase_typed
 from .output import Output
@@ -130,8 +131,9 @@ def describe(output: Output, identity: Identity) -> None:
         text += "\npresents     the DID"
     certificates = [_said_by(certificate) for certificate in identity.certificates]
     for said in certificates:
-        text += "\ncertificate  {subject}\n  issued by  {issuer}\n  names      ".format(**said)
-        text += ", ".join(said["names"]) or "none"
+        for what, name in (("certificate  ", "subject"), ("  issued by  ", "issuer")):
+            text += f"\n{what}{printable(said[name])}"
+        text += "\n  names      " + (printable(", ".join(said["names"])) or "none")
         text += "\n  valid      {valid_from} to {valid_until}\n  SHA-256    {sha256}".format(**said)
     output.result(
         text,
