@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Annotated, Final, TypeAlias
 
@@ -163,10 +164,13 @@ def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     names = [name for name in found.get_values_for_type(x509.DNSName) if is_dns_name(name)]
-    names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    addresses = found.get_values_for_type(x509.IPAddress)
+    names += [
+        str(address) for address in addresses if isinstance(address, IPv4Address | IPv6Address)
+    ]  # and no networks
     names += [uri for uri in found.get_values_for_type(x509.UniformResourceIdentifier) if "://" in uri]
     names += [mail for mail in found.get_values_for_type(x509.RFC822Name) if "@" in mail and "/" not in mail]
-    return tuple(names)
+    return tuple([name for name in names if name.isprintable()])
 
 
 def shown(name: x509.Name, most: int = 100) -> str:

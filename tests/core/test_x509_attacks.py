@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from nautilus_core import (
 from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES
 from nautilus_core.identity.credentials import Presented
 from nautilus_core.identity.did_document import read_document
-from nautilus_core.identity.x509 import X509Chains, decode_chain
+from nautilus_core.identity.x509 import X509Chains, decode_chain, names_in
 
 from .certificates import CLIENT, KEYS, NOW, SERVER, Made, authority, identity, issue
 from .helpers import BOB
@@ -163,6 +164,45 @@ def test_a_responders_name_is_matched_by_no_wildcard() -> None:
     error = refused(judged(identity(leaf), policy_for(RESPONDER, name="a.fleet.example"), RESPONDER), RESPONDER)
     assert error.message == "the peer's certificate is for another name"
     welcomed(judged(identity(leaf), policy_for(RESPONDER, name="10.0.0.7"), RESPONDER), RESPONDER)
+
+
+def with_names(*names: x509.GeneralName) -> Made:
+    """A leaf below the root with any alternative names."""
+    old = ROOT.issue(LEAF.key)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.certificate.subject)
+        .issuer_name(old.certificate.issuer)
+        .public_key(old.certificate.public_key())
+        .serial_number(old.certificate.serial_number)
+        .not_valid_before(old.certificate.not_valid_before_utc)
+        .not_valid_after(old.certificate.not_valid_after_utc)
+        .add_extension(x509.SubjectAlternativeName(names), False)
+    )
+    for extension in old.certificate.extensions:
+        if not isinstance(extension.value, x509.SubjectAlternativeName):
+            builder = builder.add_extension(extension.value, extension.critical)
+    return Made(old.key, builder.sign(ROOT.key, hashes.SHA256()))
+
+
+def test_names_that_are_reported_are_of_their_sort_and_can_be_shown() -> None:
+    """What an authority certifies without a look: no network is an address, no name holds a line of a log."""
+    leaf = with_names(
+        x509.DNSName(NAME),
+        x509.IPAddress(ip_network("10.0.0.0/8")),
+        x509.UniformResourceIdentifier("https://a\n2030-01-01 all is well"),
+        x509.RFC822Name("a@b\x1b[2J"),
+        x509.RFC822Name("ops@fleet.example"),
+        x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),
+    )
+    for judging in Role:
+        pair = judged(identity(leaf), policy_for(judging), judging)
+        end = pair.initiator if judging is INITIATOR else pair.responder
+        if end.handshake.session is None:
+            assert isinstance(end.error, AuthenticationFailed)
+        else:
+            assert welcomed(pair, judging).names == (NAME, "ops@fleet.example")
+    assert names_in(leaf.certificate) == (NAME, "ops@fleet.example")
 
 
 # ------------------------------------------------------------------------------------------- keys
