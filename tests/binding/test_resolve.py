@@ -266,6 +266,7 @@ async def test_limits() -> None:
         ("did:web:host:alice%0d%0aHost:bob", "path in the did:web is malformed"),
         ("did:web:host:%252e%252e:alice", "path in the did:web is malformed"),
         ("did:web:host:%C0%AE%C0%AE:alice", "path in the did:web is malformed"),
+        ("did:web:host:alice%FF", "path in the did:web is malformed"),
         ("did:web:nobody.invalid", "there is no host nobody.invalid"),
     ],
 )
