@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, RSA_BITS, scheme_of_public
 from ..errors import AlertCode, AuthenticationFailed
@@ -32,6 +33,9 @@ MAX_CERTIFICATE: Final = 16_384
 Chain: TypeAlias = tuple[x509.Certificate, ...]
 """The leaf first."""
 
+_RSA: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
+"""`rsaEncryption`: a key for any parameters."""
+
 _DNS_NAME: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*(?![0-9]+\Z)[a-z0-9-]+", re.ASCII | re.IGNORECASE)
 _LONGEST_DNS_NAME: Final = 253
 
@@ -44,6 +48,8 @@ _decoder: Final = msgspec.msgpack.Decoder(_Encoded)
 
 MALFORMED: Final = (
     ValueError,
+    TypeError,  # a name as a BIT STRING
+    KeyError,  # a TLS feature that has no name
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -145,6 +151,8 @@ def _check_keys(chain: Chain) -> None:
 def key_of(certificate: x509.Certificate) -> PublicKey:
     """The key of a certificate; one of the `MALFORMED` errors where it is not usable here."""
     key = certificate.public_key()
+    if isinstance(key, RSAPublicKey) and certificate.public_key_algorithm_oid != _RSA:
+        raise ValueError("an RSA key of the type RSASSA-PSS, for parameters of its own; expected rsaEncryption")
     scheme = scheme_of_public(key)
     return PublicKey(scheme.name, scheme.encode(key))
 

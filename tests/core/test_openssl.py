@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from nautilus_core import INITIATOR, RESPONDER, AuthenticationFailed, Identity, Role, VerifiedPeer, trust
+from nautilus_core.identity.x509 import X509Chains
 
 from .test_x509 import judged
 
@@ -167,6 +168,25 @@ def test_a_common_name_is_no_name(maker: Maker) -> None:
     assert maker.verifies(["commonname", M], "root", INITIATOR, now())
     for judging in Role:
         assert isinstance(verdict(maker, ["commonname", M], "root", judging, now()), AuthenticationFailed)
+
+
+def test_an_rsa_key_that_is_for_other_parameters_signs_nothing_here(maker: Maker) -> None:
+    """RFC 4055 section 1.2: a key of the type RSASSA-PSS is for its own digest and salt, here not for those of the scheme."""
+    options = [
+        "rsa_keygen_bits:2048",
+        "rsa_pss_keygen_md:sha512",
+        "rsa_pss_keygen_mgf1_md:sha512",
+        "rsa_pss_keygen_saltlen:64",
+    ]
+    parameters = [argument for option in options for argument in ("-pkeyopt", option)]
+    made = ["-sha512", "-noenc", "-keyout", "pss.key", "-out", "pss.pem", "-days", "9", "-subj", "/CN=pss"]
+    maker.run("req", "-x509", "-newkey", "rsa-pss", *parameters, *made)
+    certificate = maker.certificate("pss")
+    with pytest.raises(ValueError, match="RSASSA-PSS"):
+        Identity.with_certificates(maker.private_key("pss"), [certificate])
+    credential = msgspec.msgpack.encode([certificate.public_bytes(Encoding.DER)])
+    with pytest.raises(AuthenticationFailed, match="RSASSA-PSS"):
+        X509Chains().read(credential, "rsa-pss-sha256")
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -22,6 +22,7 @@ from nautilus_core import (
     AlertCode,
     AuthenticationFailed,
     Role,
+    TrustPolicy,
     trust,
 )
 from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES
@@ -203,6 +204,65 @@ def test_names_that_are_reported_are_of_their_sort_and_can_be_shown() -> None:
         else:
             assert welcomed(pair, judging).names == (NAME, "ops@fleet.example")
     assert names_in(leaf.certificate) == (NAME, "ops@fleet.example")
+
+
+# ------------------------------------------------------------------------------------------- what breaks the library
+
+
+@BOTH
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("policy", ["authorities", "pinned", "anyone"])
+def test_a_name_that_the_library_cannot_make_is_the_peers_fault(policy: str, place: int, judging: Role) -> None:
+    """Anybody can send one: a name as a BIT STRING is a `TypeError` of `cryptography`, when it is looked at."""
+    chain = [made.certificate.public_bytes(Encoding.DER) for made in (LEAF, MIDDLE)]
+    name = b"\x06\x03\x55\x04\x03\x0c"  # commonName, UTF8String
+    assert name in chain[place]
+    chain[place] = chain[place].replace(name, name[:-1] + b"\x03")
+    me = identity(LEAF, MIDDLE)
+    me.credential = msgspec.msgpack.encode(chain)
+    policies: dict[str, TrustPolicy] = {
+        "authorities": policy_for(judging),
+        "pinned": trust.pinned(me.peer_id, kinds=["x509"]),
+        "anyone": trust.anyone(kinds=["x509"]),
+    }
+    error = refused(judged(me, policies[policy], judging), judging)
+    assert error.alert == AlertCode.BAD_CERTIFICATE
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("extension", "data"),
+    [
+        ("1.3.6.1.5.5.7.1.24", "3003020163"),  # TLS features, of which 99 is none: a KeyError
+        ("2.5.29.31", "300c300a810204"),  # CRL distribution points, cut off
+        ("2.5.29.32", "05"),
+        ("2.5.29.37", "0500"),
+    ],
+)
+def test_an_extension_that_the_library_cannot_read_is_the_peers_fault(extension: str, data: str, judging: Role) -> None:
+    """Of a certificate that an authority has signed without a look."""
+    leaf = ROOT.issue(purposes=())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(leaf.certificate.subject)
+        .issuer_name(leaf.certificate.issuer)
+        .public_key(leaf.certificate.public_key())
+        .serial_number(7)
+        .not_valid_before(leaf.certificate.not_valid_before_utc)
+        .not_valid_after(leaf.certificate.not_valid_after_utc)
+        .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(extension), bytes.fromhex(data)), False)
+    )
+    for kept in leaf.certificate.extensions:
+        if kept.oid.dotted_string != extension:
+            builder = builder.add_extension(kept.value, kept.critical)
+    made = Made(leaf.key, builder.sign(ROOT.key, hashes.SHA256()))
+    for policy in (policy_for(judging), trust.any_of(policy_for(judging), trust.pinned(BOB.public, kinds=["x509"]))):
+        pair = judged(identity(made), policy, judging)
+        end = pair.initiator if judging is INITIATOR else pair.responder
+        if end.handshake.session is None:
+            assert isinstance(end.error, AuthenticationFailed), end.error
+        else:
+            assert extension == "1.3.6.1.5.5.7.1.24"
 
 
 # ------------------------------------------------------------------------------------------- keys
