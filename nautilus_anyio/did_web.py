@@ -32,6 +32,7 @@ _Address = IPv4Address | IPv6Address
 _HOST: Final = re.compile(r"(?:(?!-)[a-z0-9-]{1,63}\.)*(?![0-9]+\Z)(?!-)[a-z0-9-]{1,63}")
 _LONGEST_HOST: Final = 253
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_SEPARATORS: Final = frozenset("/\\?#%")
 _HTTPS: Final = 443
 _LAST_PORT: Final = 65_535
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -100,7 +101,7 @@ class DidWebResolver:
                 return await self._fetch(place)
         except (TimeoutError, httpx.TimeoutException):
             raise Unresolvable(f"{place.authority} did not answer in {self._timeout:g} seconds") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # of idna, for a malformed redirect
             raise Unresolvable(f"{place.authority}: {_why(error)}") from error
 
     async def _fetch(self, place: _Place) -> bytes:
@@ -185,10 +186,19 @@ def _place_of(did: str) -> _Place:
     if url.method != "web":
         raise Unresolvable(f"did:{url.method} is an unknown method here; known is did:web")
     authority, *segments = url.specific.split(":")
-    if any(unquote(segment) in ("", ".", "..") for segment in segments):
+    if not all(_is_segment(segment) for segment in segments):
         raise Unresolvable("the path in the did:web is malformed")
     path = "/" + "/".join([*(segments or [".well-known"]), "did.json"])
     return _at_authority(unquote(authority), path)
+
+
+def _is_segment(text: str) -> bool:
+    """Whether a part of a path is one part, whoever decodes it once more: else `bob%2F..%2Falice` could be Alice's."""
+    try:
+        segment = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return segment not in ("", ".", "..") and segment.isprintable() and not set(segment) & _SEPARATORS
 
 
 def _at_authority(authority: str, path: str) -> _Place:
@@ -204,7 +214,7 @@ def _redirected(place: _Place, location: str) -> _Place:
     """Where to look next; `Unresolvable` for another host."""
     try:
         url = httpx.URL(f"https://{place.authority}{place.path}").join(location)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise Unresolvable(f"{place.authority} sends to a malformed place") from error
     if (url.scheme, url.host, url.port or _HTTPS, url.userinfo) != ("https", place.host, place.port, b""):
         raise Unresolvable(f"{place.authority} sends to another host, or away from HTTPS")

@@ -53,7 +53,9 @@ def load_psks(path: Path) -> PskFile:
     """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        data = file.read(_MAX_BYTES)
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:  # and not its first part, with some of the keys
+        raise ValueError(f"{path}: over {_MAX_BYTES} bytes: this is no file of pre-shared keys")
     try:
         content = msgspec.convert(tomllib.loads(data.decode()), _File)
     except UnicodeDecodeError as error:

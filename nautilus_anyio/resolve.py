@@ -31,6 +31,7 @@ class Resolver(Protocol):
 
         Raises:
             Unresolvable: there is none, or it cannot be had.
+            OSError: likewise, as whoever is asked for it cannot be reached; TimeoutError is one.
         """
 
 
@@ -101,8 +102,8 @@ def answering(resolver: Resolver, otherwise: Answer | None = None) -> Answer:
         if isinstance(question, ResolveIdentity):
             try:
                 document = await resolver.resolve(question.did)
-            except Unresolvable as failed:
-                question.unresolvable(str(failed))
+            except (Unresolvable, OSError) as failed:
+                question.unresolvable(str(failed) or type(failed).__name__)
             else:
                 question.answer(document)
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -163,6 +164,16 @@ class Context:
     def when_complete(self, action: Callable[[], None]) -> None:
         """Have `action` called once all steps are committed: for what outlives the handshake and must not outrun it."""
         self._when_complete.append(action)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Where the block raises, nothing of what it gave to `when_complete` will be done."""
+        before = len(self._when_complete)
+        try:
+            yield
+        except BaseException:
+            del self._when_complete[before:]
+            raise
 
     def ask(self, question: Question[A]) -> Generator[Question[Any], Any, A]:
         """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`."""

@@ -131,7 +131,10 @@ class HandshakeError(Exception):
             text += f"; got {self.received}"
         if self.hint is not None:
             text += f" (hint: {self.hint})"
-        return text
+        if text.isprintable():
+            return text
+        # what a peer calls itself must neither begin a new line in a log nor steer a terminal
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 class NegotiationFailed(HandshakeError):

@@ -182,6 +182,14 @@ class PeerIdentified(Question[None], frozen=True, kw_only=True):
         """The peer is welcome."""
         self.pending.give(None)
 
+    def answer(self, value: None = None) -> None:
+        """The same; `LocalProtocolError` for any value: `False` would be taken for a yes."""
+        if value is not None:
+            raise LocalProtocolError(
+                f"a PeerIdentified takes no {type(value).__name__}: say accept(), or reject(reason)"
+            )
+        self.accept()
+
 
 class SignatureNeeded(Question[bytes], frozen=True, kw_only=True):
     """This side's private key lives elsewhere: what is its signature? `answer(signature)`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,29 @@ def test_a_program_of_the_readme_runs_as_it_stands(program: str, expected: str) 
 def test_a_kind_of_credential_of_ones_own_is_one_class() -> None:
     (program,) = programs("docs/credentials.md")
     assert output_of(program) == "ssh-public-key True\n"
+
+
+def test_a_kind_in_the_library_is_a_new_file_and_a_line_of_the_registry(tmp_path: Path) -> None:
+    """The class of that page, in a copy of the library; every other file is as it was."""
+    (program,) = programs("docs/credentials.md")
+    head, kind = program.split("class SshKeys")
+    kind, use = kind.split("def presented")
+    package = tmp_path / "nautilus_core"
+    shutil.copytree(ROOT / "nautilus_core", package, ignore=shutil.ignore_patterns("__pycache__"))
+    imports = head.replace(
+        "from nautilus_core import CredentialKind, Identity, Presented, PublicKey, profiles, trust\n", ""
+    )
+    imports = imports.replace("from nautilus_core.testing import Pair\n", "")
+    own = "from .credentials import CredentialKind, Presented\nfrom .keys import PublicKey\n\n\nclass SshKeys"
+    (package / "identity" / "ssh.py").write_text(imports + own + kind)
+    registry = package / "identity" / "kinds.py"
+    text = registry.read_text()
+    text = text.replace("            X509Chains(),\n", "            X509Chains(),\n            SshKeys(),\n")
+    registry.write_text(text.replace("from .x509 import", "from .ssh import SshKeys\nfrom .x509 import"))
+    use = head + "def presented" + use.replace("kinds=[SshKeys()]", 'kinds=["ssh-public-key"]')
+    program = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{use}"
+    program += f"\nimport nautilus_core\nprint(nautilus_core.__file__.startswith({str(tmp_path)!r}))"
+    assert output_of(program) == "ssh-public-key True\nTrue\n"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import (
 from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from ..errors import LocalProtocolError
+
 if TYPE_CHECKING:
     from .hashing import HashFunction
     from .signatures import SigningKey
@@ -67,7 +69,15 @@ class Entropy:
         return secret
 
     def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
-        """HKDF-Extract (RFC 5869 section 2.2) of a pre-shared key; `salt` is at most a hash long."""
+        """HKDF-Extract (RFC 5869 section 2.2) of a pre-shared key; `salt` is at most a hash long.
+
+        `LocalProtocolError` for a key of no bytes, as `PreSharedKey.public_only` has: what is extracted, everybody knows.
+        """
+        if not psk:
+            raise LocalProtocolError(
+                "a pre-shared key without its key makes no handshake; expected the PreSharedKey itself (hint: that of "
+                "PreSharedKey.public_only is for replays)"
+            )
         return function.hmac(salt, psk)
 
 

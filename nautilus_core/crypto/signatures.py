@@ -199,6 +199,10 @@ RSA_BITS: Final = range(2048, 8193)
 """How long an RSA modulus may be: below, it is weak; above, it costs who verifies too much."""
 
 
+_RSA_EXPONENTS: Final = range(2**16 + 1, 2**256)
+"""FIPS 186-5 section A.1.1; a long one costs who verifies as much as signing costs who signs."""
+
+
 class _RSAPSS(SignatureScheme):
     """RSASSA-PSS (RFC 8017 section 8.1) with SHA-256, MGF1 over it, and 32 bytes of salt; keys are DER SubjectPublicKeyInfo."""
 
@@ -230,6 +234,11 @@ class _RSAPSS(SignatureScheme):
             raise ValueError(f"a {self.name} public key is an RSA key as a SubjectPublicKeyInfo, in DER")
         if key.key_size not in RSA_BITS:
             raise ValueError(f"an RSA key of {key.key_size} bits; it has {RSA_BITS[0]} to {RSA_BITS[-1]}")
+        numbers = key.public_numbers()
+        if numbers.e not in _RSA_EXPONENTS or not numbers.n % 2:
+            raise ValueError(
+                "an RSA key with an exponent, or a modulus, that none should have (FIPS 186-5 section A.1.1)"
+            )
         return lambda signature, message: key.verify(signature, message, _pss(), hashes.SHA256())
 
 

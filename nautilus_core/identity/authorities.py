@@ -53,6 +53,8 @@ _PEER_POLICY: Final = (
 )
 """The Web PKI's, but what private authorities do within RFC 5280 is no fault: extensions that are critical, no key identifier."""
 _LONGEST_REASON: Final = 300
+_LONGEST_NAME: Final = 100  # characters
+_ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _WANTS_A_NAME: Final = "authorities() as the initiator wants the name that was dialled: name="
 
 
@@ -81,6 +83,15 @@ class Authorities(TrustPolicy):
         self._max_depth = max_depth
         self._min_rsa_bits = min_rsa_bits
         self._store = Store(list(self._roots))
+        if self._name is not None:
+            self._check_name(self._name)
+
+    def _check_name(self, name: Name) -> None:
+        """Now, and not at the first certificate: the library refuses names that no certificate can match."""
+        try:
+            PolicyBuilder().store(self._store).time(_ANY_TIME).build_server_verifier(name)
+        except ValueError as error:
+            raise ValueError(f"{name.value!r} is no DNS name that a certificate can be for") from error
 
     def check_role(self, role: Role) -> None:
         if self._name is None and role is INITIATOR:
@@ -96,7 +107,12 @@ class Authorities(TrustPolicy):
             raise LocalProtocolError(_WANTS_A_NAME)
         chain = _chain_of(peer)
         if chain is None or not isinstance(peer, VerifiedPeer):
-            raise AuthenticationFailed("the peer showed no certificate", expected=X509, received=peer.credential_type)
+            raise AuthenticationFailed(
+                "the peer showed no certificate",
+                expected=X509,
+                received=peer.credential_type,
+                hint="the peer needs an identity with certificates",
+            )
         try:
             path = self._verify(chain, context.role, now, self._name)
             self._check(chain, path)
@@ -173,6 +189,8 @@ class Authorities(TrustPolicy):
                 self._verify(chain, role, now, _subject(own[0]))
             except VerificationError:
                 return None
+            except ValueError:  # a name that the library does not take
+                pass
         return _wrong_name(self._name, chain[0])
 
 
@@ -222,7 +240,7 @@ def _may_sign(leaf: x509.Certificate) -> bool:
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, TypeError, *MALFORMED):
+    except (InvalidSignature, *MALFORMED):
         return False
     return True
 
@@ -302,11 +320,15 @@ def _wrong_name(name: Name, leaf: x509.Certificate) -> AuthenticationFailed:
     return AuthenticationFailed(
         "the peer's certificate is for another name",
         expected=str(name.value),
-        received=", ".join(names[:3]) + more or "no name at all",
+        received=", ".join(name[:_LONGEST_NAME] for name in names[:3]) + more or "no name at all",
         hint="you reached somebody else, or the certificate must be issued for this name too",
     )
 
 
 def _refusal(error: Exception) -> AuthenticationFailed:
     text = str(error) or type(error).__name__
-    return AuthenticationFailed("the peer's certificates do not verify", received=text[:_LONGEST_REASON])
+    return AuthenticationFailed(
+        "the peer's certificates do not verify",
+        received=text[:_LONGEST_REASON],
+        hint="its authority must issue them as RFC 5280 has it, or it is not who it says",
+    )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import AuthenticationFailed
 from ..role import Role
 from .credentials import CredentialKind
+from .identities import Anonymous
 from .keys import PublicKey
 from .peers import ClaimedPeer, Peer, VerifiedPeer
-from .policy import Deciding, Decision, TrustPolicy
+from .policy import Deciding, Decision, TrustPolicy, decided
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -59,7 +60,7 @@ class AllOf(_Combined):
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         known = peer
         for policy in self._policies:
-            better = yield from _decided(policy.authorize(known, context))
+            better = yield from decided(policy.authorize(known, context))
             known = known if better is None else better
         return known if isinstance(known, VerifiedPeer) else None
 
@@ -83,15 +84,17 @@ class AnyOf(_Combined):
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
         refusals: list[AuthenticationFailed] = []
         for policy in self._policies:
-            if peer.credential_type in (*policy.credential_types, *policy.static_keys):
-                try:
-                    better = yield from _decided(policy.authorize(peer, context))
-                except AuthenticationFailed as refused:
-                    refusals.append(refused)
-                else:
-                    if not isinstance(peer, ClaimedPeer):
-                        context.when_complete(partial(policy.remember, better or peer, context))
-                    return better
+            if not _judges(policy, peer):
+                continue
+            try:
+                with context.attempt():
+                    better = yield from decided(policy.authorize(peer, context))
+            except AuthenticationFailed as refused:
+                refusals.append(refused)
+            else:
+                if not isinstance(peer, ClaimedPeer):
+                    context.when_complete(partial(policy.remember, better or peer, context))
+                return better
         if len(refusals) == 1:
             raise refusals[0]
         raise AuthenticationFailed(
@@ -120,19 +123,21 @@ class DecidedBy(TrustPolicy):
         return self._policy.known_key(scheme, credential)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
-        better = yield from _decided(self._policy.authorize(peer, context))
+        better = yield from decided(self._policy.authorize(peer, context))
         known = peer if better is None else better
-        said = yield from _decided(self._decide(known, context))
+        said = yield from decided(self._decide(known, context))
         return better if said is None else said
 
     def remember(self, peer: Peer, context: Context) -> None:
         self._policy.remember(peer, context)
 
 
-def _decided(decision: Decision) -> Deciding:
-    if decision is None or isinstance(decision, VerifiedPeer):
-        return decision
-    return (yield from decision)
+def _judges(policy: TrustPolicy, peer: Peer | ClaimedPeer) -> bool:
+    """Whether `policy` takes such credentials, signed with such a scheme: what another policy takes is not lent to it."""
+    if peer.credential_type in policy.static_keys:
+        return True
+    signed = isinstance(peer, Anonymous) or peer.public_key.scheme in policy.schemes
+    return signed and peer.credential_type in policy.credential_types
 
 
 def _in_all(lists: Sequence[Iterable[str]]) -> tuple[str, ...]:

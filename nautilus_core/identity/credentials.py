@@ -34,13 +34,15 @@ class Presented(msgspec.Struct, frozen=True):
         keys: who owns one of them owns the credential.
         identifier: what it names beside its keys, where that names these keys and no others (a DID).
         evidence: what a trust policy of its kind goes on to judge, as a chain of certificates.
-        valid_until: after which it does not count any more; None where it does not say.
+        valid_until: after which it does not count any more, with a time zone; None where it does not say.
+        ends: the same of each of the keys by itself; empty where no key has an end of its own.
     """
 
     keys: tuple[PublicKey, ...]
     identifier: str | None = None
     evidence: object = None
     valid_until: datetime | None = None
+    ends: tuple[datetime | None, ...] = ()
 
 
 Resolving: TypeAlias = Generator[Question[Any], Any, Presented]
@@ -69,12 +71,24 @@ class CredentialKind(ABC):
         """
 
     def either(self, other: CredentialKind) -> CredentialKind:
-        """What reads the credentials of one type where a policy takes what `self` and what `other` reads: `other`, as a rule."""
-        return other
+        """What reads the credentials of one type where a policy takes what `self` and what `other` reads.
+
+        Raises:
+            ValueError: the two cannot be joined, as by default: a policy would judge what the kind of another has read.
+        """
+        return self._same(other)
 
     def both(self, other: CredentialKind) -> CredentialKind:
         """Likewise, where a policy takes what `self` and `other` both read."""
-        return other
+        return self._same(other)
+
+    def _same(self, other: CredentialKind) -> CredentialKind:
+        if other is not self:
+            raise ValueError(
+                f"two kinds of credential of one name, {self.name!r}: give the policies one and the same, or say how they are "
+                "joined, by either() and both()"
+            )
+        return self
 
 
 class RawPublicKeys(CredentialKind):

@@ -93,13 +93,13 @@ class DidCredentials(CredentialKind):
     def either(self, other: CredentialKind) -> CredentialKind:
         """Asks for what one of the two asks for."""
         if not isinstance(other, DidCredentials):
-            return other
+            return self._same(other)
         return DidCredentials(*self._allowed, *other._allowed) if self._allowed and other._allowed else DidCredentials()
 
     def both(self, other: CredentialKind) -> CredentialKind:
         """Asks for what each of the two asks for."""
         if not isinstance(other, DidCredentials):
-            return other
+            return self._same(other)
         return DidCredentials(lambda did: self._asks_for(did) and other._asks_for(did))
 
     def _asks_for(self, did: str) -> bool:

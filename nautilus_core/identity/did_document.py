@@ -197,7 +197,7 @@ def keys_under_authentication(document: Document, url: DidUrl, scheme: str) -> P
             raise _not_under_authentication(url, "a key for other purposes" if str(url) in methods else "no such key")
         listed = [str(url)]
     keys: list[PublicKey] = []
-    ends: list[datetime] = []
+    ends: list[datetime | None] = []
     faults: list[AuthenticationFailed] = []
     for name in listed:
         try:
@@ -209,10 +209,10 @@ def keys_under_authentication(document: Document, url: DidUrl, scheme: str) -> P
             faults.append(fault)
             continue
         keys.append(key)
-        ends += [] if method.expires is None else [method.expires]
+        ends.append(method.expires)
     if not keys:
         raise faults[0] if faults else _not_under_authentication(url, "none")
-    return Presented(tuple(keys), identifier=document.id, valid_until=min(ends, default=None))
+    return Presented(tuple(keys), identifier=document.id, ends=tuple(ends))
 
 
 def _absolute(reference: str, did: str) -> str:
@@ -254,7 +254,12 @@ def _method(methods: Mapping[str, Method], name: str, did: str) -> Method:
             "the key in the DID document is revoked", received=shown(name), hint="the peer has to sign with a newer key"
         )
     if method.expires is not None and method.expires.tzinfo is None:
-        raise unusable("a key in the DID document expires at a time without a time zone", received=shown(name))
+        raise unusable(
+            "a key in the DID document expires at a time without a time zone",
+            expected="a time as of XML Schema's dateTimeStamp, with Z",
+            received=shown(name),
+            hint="its owner has made it wrong",
+        )
     return method
 
 
@@ -264,6 +269,7 @@ def _key(method: Method, name: str) -> PublicKey:
             "a verification method in the DID document holds no key that can be read",
             expected="publicKeyMultibase or publicKeyJwk, one of the two",
             received=f"{shown(name)}, of type {method.type[:64]!r}",
+            hint="its owner has to write the key in a form of DID Core",
         )
     try:
         if method.public_key_jwk is not None:
@@ -294,6 +300,7 @@ def _other_scheme(name: str, has: str, signed: str) -> AuthenticationFailed:
         "the peer signed with another scheme than the key of its DID has",
         expected=has,
         received=f"{signed}, for {shown(name)}",
+        hint="its document has no key of that scheme under authentication, or somebody tries another scheme on its key",
     )
 
 

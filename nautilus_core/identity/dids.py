@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..errors import AuthenticationFailed
 from .did import DID, Allowed, DidCredentials, not_trusted
-from .did_document import parse_did, shown, unusable
+from .did_document import parse_did, shown
 from .peers import ClaimedPeer, Peer, VerifiedPeer
 from .policy import TrustPolicy
 
@@ -29,23 +30,22 @@ class Dids(TrustPolicy):
         self._functions = tuple([one for one in allow if not isinstance(one, str)])
         if not (self._dids or self._methods or self._functions):
             raise ValueError("dids() wants at least one DID, method or function; it would refuse everybody")
+        if any(iscoroutinefunction(one) or iscoroutinefunction(type(one).__call__) for one in self._functions):
+            raise ValueError("dids() takes no async function, whose answer would be a yes each time; use decided_by()")
         if isinstance(methods, str) or not all(method.isalnum() and method.islower() for method in self._methods):
             raise ValueError('methods are names such as "web", without "did:" and colons')
         self.kinds = MappingProxyType({DID: DidCredentials(self._allows)})
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
         if not isinstance(peer, VerifiedPeer) or peer.credential_type != DID or peer.identifier is None:
-            raise AuthenticationFailed("the peer showed no DID", expected=DID, received=peer.credential_type)
+            raise AuthenticationFailed(
+                "the peer showed no DID",
+                expected=DID,
+                received=peer.credential_type,
+                hint="the peer needs an identity with a DID",
+            )
         if not self._allows(peer.identifier):
             raise not_trusted(peer.identifier, self._expected())
-        now = context.wall_time
-        if now is not None and peer.valid_until is not None and now > peer.valid_until:
-            raise unusable(
-                "the key in the DID document has expired",
-                expected=f"one that is valid at {now.isoformat()}",
-                received=f"one that was until {peer.valid_until.isoformat()}",
-                hint="the peer has to sign with a newer key",
-            )
 
     def _allows(self, did: str) -> bool:
         if did in self._dids or did.split(":", 2)[1] in self._methods:

@@ -130,16 +130,20 @@ class Identity:
         return identity
 
     @classmethod
-    def delegated(cls, public: PublicKey) -> Identity:
+    def delegated(cls, public: PublicKey, certificates: Iterable[Certificate] = ()) -> Identity:
         """The identity whose private key lives elsewhere: in an agent, an HSM, a key management service.
 
         Each handshake asks the application for its signature: a `SignatureNeeded`. `sign` and `to_pem` raise
         `LocalProtocolError`.
 
+        Args:
+            public: the key; of RSA with certificates only.
+            certificates: its chain, as in `with_certificates`, where it presents one.
+
         Raises:
-            ValueError: for a Noise static key, which signs nothing.
+            ValueError: for a Noise static key, which signs nothing, and for `certificates` as `with_certificates`.
         """
-        identity = cls.public_only(public)
+        identity = cls.public_only(public, certificates)
         identity.signs_elsewhere = True
         return identity
 

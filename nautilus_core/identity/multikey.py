@@ -49,7 +49,19 @@ _CODECS: Final = (
 )
 """Of <https://github.com/multiformats/multicodec/blob/master/table.csv>."""
 
-_CURVES: Final[Mapping[object, str]] = MappingProxyType({"P-256": "ecdsa-p256-sha256", "P-384": "ecdsa-p384-sha384"})
+_CURVES: Final[Mapping[object, tuple[str, int]]] = MappingProxyType(
+    {"P-256": ("ecdsa-p256-sha256", 32), "P-384": ("ecdsa-p384-sha384", 48)}
+)
+"""The scheme of the keys on a curve, and the bytes of a coordinate."""
+_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "ed25519": ("EdDSA", "Ed25519"),
+        "ecdsa-p256-sha256": ("ES256",),
+        "ecdsa-p384-sha384": ("ES384",),
+        "ml-dsa-65": ("ML-DSA-65",),
+    }
+)
+"""What `alg` may say of a key of a scheme."""
 _PRIVATE: Final = ("d", "priv", "k")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -119,15 +131,34 @@ def key_in_jwk(jwk: Mapping[str, Any]) -> PublicKey:
     Raises:
         UnsupportedKey: of another kind than these.
         MalformedKey: no key can be read from it.
-        ValueError: the key is not usable, as above, or its private part is there too.
+        ValueError: the key is not usable, as above, is for another use, or its private part is there too.
     """
     if any(name in jwk for name in _PRIVATE):
         raise ValueError("a JSON Web Key with its private part: it is no secret any more, and proves nothing")
+    key = _read_jwk(jwk)
+    if not (
+        jwk.get("use", "sig") == "sig"
+        and jwk.get("alg", _ALGORITHMS[key.scheme][0]) in _ALGORITHMS[key.scheme]
+        and _verifies(jwk.get("key_ops", ["verify"]))
+    ):
+        raise ValueError("a JSON Web Key that is for another use than signatures of its scheme (RFC 7517 section 4)")
+    return key
+
+
+def _verifies(operations: object) -> bool:
+    return isinstance(operations, list) and "verify" in operations
+
+
+def _read_jwk(jwk: Mapping[str, Any]) -> PublicKey:
     kind, curve = jwk.get("kty"), jwk.get("crv")
     if kind == "OKP" and curve == "Ed25519":
         return PublicKey("ed25519", _decode_base64url(jwk, "x"))
     if kind == "EC" and curve in ("P-256", "P-384"):
-        return PublicKey(_CURVES[curve], b"\x04" + _decode_base64url(jwk, "x") + _decode_base64url(jwk, "y"))
+        scheme, length = _CURVES[curve]
+        x, y = _decode_base64url(jwk, "x"), _decode_base64url(jwk, "y")
+        if len(x) != length or len(y) != length:
+            raise MalformedKey(f"malformed JSON Web Key: a coordinate on {curve} has {length} bytes")
+        return PublicKey(scheme, b"\x04" + x + y)
     if kind == "AKP" and jwk.get("alg") == "ML-DSA-65":
         return PublicKey("ml-dsa-65", _decode_base64url(jwk, "pub"))
     named = [str(value)[:32] for value in (kind, curve, jwk.get("alg")) if isinstance(value, str)]

@@ -58,7 +58,10 @@ class VerifiedPeer:
             presented = _NOTHING_MORE
         put(self, "identifier", presented.identifier)
         put(self, "evidence", presented.evidence)
-        put(self, "valid_until", presented.valid_until if valid_until is None else valid_until)
+        until = presented.valid_until
+        if valid_until is not None and (until is None or valid_until < until):
+            until = valid_until
+        put(self, "valid_until", until)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a VerifiedPeer does not change")
@@ -104,7 +107,7 @@ def certify(peer: VerifiedPeer, names: tuple[str, ...], valid_until: datetime | 
     Args:
         peer: who has proved possession of the key that is certified.
         names: that the authority certifies.
-        valid_until: until when; None where it does not say.
+        valid_until: until when, with a time zone; None where it does not say. It counts no longer than the credential does.
     """
     presented = Presented((peer.public_key,), peer.identifier, peer.evidence, peer.valid_until)
     return VerifiedPeer(_ONLY_VERIFICATION, peer.credential_type, peer.public_key, presented, names, valid_until)
@@ -126,6 +129,7 @@ def verify_key_agreement(credential_type: str, public_key: PublicKey, source: in
             "the peer did not prove that it owns its static key",
             expected="a message under a key that is made with it",
             received="a message that anybody could have sent",
+            hint="choose a Noise pattern in which this side's peer proves its static key",
         )
     return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
 
@@ -136,14 +140,43 @@ def verify_possession(credential_type: str, presented: Presented, signature: byt
     Raises:
         AuthenticationFailed: it does not.
     """
-    for key in presented.keys:
+    for place, key in enumerate(presented.keys):
         if key.verify(signature, signed):
-            return VerifiedPeer(_ONLY_VERIFICATION, credential_type, key, presented)
+            end = presented.ends[place] if presented.ends else None
+            return VerifiedPeer(_ONLY_VERIFICATION, credential_type, key, presented, (), end)
     known = " or ".join(key.peer_id for key in presented.keys) or "a key that it has"
     scheme = presented.keys[0].scheme if presented.keys else "good"
     raise AuthenticationFailed(
         "the peer did not prove that it owns its key",
         expected=f"a {scheme} signature over this handshake by {known}",
         received="a signature that does not verify",
+        hint="it was made for another handshake or the other role, or by somebody who has not this key: do not trust it",
         alert=AlertCode.DECRYPT_ERROR,
     )
+
+
+def check_counts(peer: VerifiedPeer, now: datetime | None) -> None:
+    """Whether what the peer presented still counts, where it ends some time.
+
+    Raises:
+        AuthenticationFailed: not any more; or nobody can say, for there is no time, or one without its time zone.
+    """
+    until = peer.valid_until
+    if until is None:
+        return
+    if now is None or now.tzinfo is None or until.tzinfo is None:
+        raise AuthenticationFailed(
+            "the peer's credential ends some time, and nobody can say whether it has",
+            expected="a time with its time zone: Handshake(..., wall_time=)",
+            received=f"{now}, for one until {until.isoformat()}",
+            hint="this side gave its handshake no such time, or its kind of credential reads none",
+            alert=AlertCode.BAD_CERTIFICATE,
+        )
+    if now > until:
+        raise AuthenticationFailed(
+            "the peer's credential has expired",
+            expected=f"one that is valid at {now.isoformat()}",
+            received=f"one that was until {until.isoformat()}",
+            hint="the peer has to sign with a newer key, or to present a newer credential",
+            alert=AlertCode.BAD_CERTIFICATE,
+        )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, SCHEMES
+from ..errors import LocalProtocolError
 from ..events import Question
 from ..role import Role
 from .credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, CredentialKind
@@ -87,17 +88,43 @@ def schemes_in(kinds: Iterable[CredentialKind]) -> tuple[str, ...]:
     return tuple([scheme for scheme in CERTIFIED_SCHEMES if scheme in carried])
 
 
-def settle(decision: Decision, verified: Callable[[VerifiedPeer], None]) -> Generator[Question[Any], Any, None] | None:
-    """A decision as a step's `read` returns it; `verified` is told of a peer of which more was verified."""
-    if decision is None:
-        return None
-    if isinstance(decision, VerifiedPeer):
-        verified(decision)
-        return None
-    return _settling(decision, verified)
+def decided(decision: Decision) -> Deciding:
+    """What comes of a decision.
+
+    Raises:
+        LocalProtocolError: it is none. What says no by its value, as `False` or an empty list, must not pass for a yes.
+    """
+    said: object = (yield from decision) if isinstance(decision, Generator) else decision
+    if said is None or isinstance(said, VerifiedPeer):
+        return said
+    if isinstance(said, Coroutine):
+        said.close()
+    raise LocalProtocolError(
+        f"a trust policy decided {type(said).__name__}; expected None, a VerifiedPeer, or a generator that asks "
+        "(hint: raise AuthenticationFailed for a no; a policy is not async: it asks by yield from context.ask(...))"
+    )
 
 
-def _settling(deciding: Deciding, verified: Callable[[VerifiedPeer], None]) -> Generator[Question[Any], Any, None]:
-    peer = yield from deciding
-    if peer is not None:
-        verified(peer)
+def settle(
+    decision: Decision, peer: Peer | ClaimedPeer, verified: Callable[[VerifiedPeer], None]
+) -> Generator[Question[Any], Any, None] | None:
+    """A decision on `peer` as a step's `read` returns it; `verified` is told where more was verified of it."""
+    return None if decision is None else _settling(decision, peer, verified)
+
+
+def _settling(
+    decision: Decision, peer: Peer | ClaimedPeer, verified: Callable[[VerifiedPeer], None]
+) -> Generator[Question[Any], Any, None]:
+    better = yield from decided(decision)
+    if better is None:
+        return
+    if (
+        not isinstance(peer, VerifiedPeer)
+        or better.public_key != peer.public_key
+        or (better.credential_type, better.identifier) != (peer.credential_type, peer.identifier)
+    ):
+        raise LocalProtocolError(
+            f"a trust policy answered with another peer than the one that it judged; expected {peer!r}; got {better!r} "
+            "(hint: certify() adds to the peer that was judged)"
+        )
+    verified(better)

@@ -118,4 +118,5 @@ class HasPsk(TrustPolicy):
                 "the pre-shared key is not one that is wanted",
                 expected=" or ".join(sorted(map(repr, self._identities))),
                 received=repr(context.psk),
+                hint="the peer is another one than is wanted, or has none of those pre-shared keys",
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Annotated, Final, TypeAlias
 
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, RSA_BITS, scheme_of_public
 from ..errors import AlertCode, AuthenticationFailed
@@ -31,6 +33,9 @@ MAX_CERTIFICATE: Final = 16_384
 Chain: TypeAlias = tuple[x509.Certificate, ...]
 """The leaf first."""
 
+_RSA: Final = PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
+"""`rsaEncryption`: a key for any parameters."""
+
 _DNS_NAME: Final = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*(?![0-9]+\Z)[a-z0-9-]+", re.ASCII | re.IGNORECASE)
 _LONGEST_DNS_NAME: Final = 253
 
@@ -43,6 +48,8 @@ _decoder: Final = msgspec.msgpack.Decoder(_Encoded)
 
 MALFORMED: Final = (
     ValueError,
+    TypeError,  # a name as a BIT STRING
+    KeyError,  # a TLS feature that has no name
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -77,6 +84,7 @@ class X509Chains(CredentialKind):
                 "the peer signed with another scheme than its certificate's key has",
                 expected=key.scheme,
                 received=scheme,
+                hint="the peer's software is at fault, or somebody tries another scheme on its key",
                 alert=AlertCode.BAD_CERTIFICATE,
             )
         return Presented((key,), evidence=chain)
@@ -143,6 +151,8 @@ def _check_keys(chain: Chain) -> None:
 def key_of(certificate: x509.Certificate) -> PublicKey:
     """The key of a certificate; one of the `MALFORMED` errors where it is not usable here."""
     key = certificate.public_key()
+    if isinstance(key, RSAPublicKey) and certificate.public_key_algorithm_oid != _RSA:
+        raise ValueError("an RSA key of the type RSASSA-PSS, for parameters of its own; expected rsaEncryption")
     scheme = scheme_of_public(key)
     return PublicKey(scheme.name, scheme.encode(key))
 
@@ -155,17 +165,22 @@ def is_dns_name(name: str) -> bool:
 def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
     """What it says whom it is for: DNS names, addresses, URIs, mail addresses, none of which can be taken for another sort.
 
-    Nothing says that this is true. One of the `MALFORMED` errors where it cannot be read.
+    Nothing says that this is true. `ValueError` where it cannot be read.
     """
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
+    except MALFORMED as error:
+        raise ValueError(f"an extension that cannot be read: {error}") from error
     names = [name for name in found.get_values_for_type(x509.DNSName) if is_dns_name(name)]
-    names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+    addresses = found.get_values_for_type(x509.IPAddress)
+    names += [
+        str(address) for address in addresses if isinstance(address, IPv4Address | IPv6Address)
+    ]  # and no networks
     names += [uri for uri in found.get_values_for_type(x509.UniformResourceIdentifier) if "://" in uri]
     names += [mail for mail in found.get_values_for_type(x509.RFC822Name) if "@" in mail and "/" not in mail]
-    return tuple(names)
+    return tuple([name for name in names if name.isprintable()])
 
 
 def shown(name: x509.Name, most: int = 100) -> str:

@@ -67,7 +67,9 @@ class NoiseExchange:
         judgement = settings.judgements[context.role]
         if data is None or judgement is None or judgement.anonymous:
             self.peer = ANONYMOUS
-            return None if settings.trust is None else settle(settings.trust.authorize(ANONYMOUS, context), self._admit)
+            if settings.trust is None:
+                return None
+            return settle(settings.trust.authorize(ANONYMOUS, context), ANONYMOUS, self._admit)
         kind, policy, key = settings.credential_type, settings.trust, settings.pinned
         if key is not None and key.data != data:
             raise AuthenticationFailed(
@@ -79,7 +81,7 @@ class NoiseExchange:
         if key is None:
             key = (None if policy is None else policy.known_key(kind, data)) or PublicKey(kind, data)
         self.peer = verify_key_agreement(kind, key, source) if source else ClaimedPeer(kind, key)
-        return None if policy is None else settle(policy.authorize(self.peer, context), self._admit)
+        return None if policy is None else settle(policy.authorize(self.peer, context), self.peer, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:
         self.peer = peer

@@ -17,7 +17,7 @@ from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProto
 from ..events import Question, SignatureNeeded
 from ..identity.credentials import ANONYMOUS_TYPE, RAW_PUBLIC_KEY, Presented, Resolving
 from ..identity.identities import ANONYMOUS, Identity
-from ..identity.peers import Peer, VerifiedPeer, verify_possession
+from ..identity.peers import Peer, VerifiedPeer, check_counts, verify_possession
 from ..identity.policy import TrustPolicy, settle
 from ..role import INITIATOR, Role, Stage
 from ..step import Message, MessageStep, Reading, Writing
@@ -127,7 +127,7 @@ class Authentication(MessageStep[Proof]):
             if message.credential or message.scheme or message.signature:
                 raise InvalidMessage("an anonymous peer that presents something", alert=AlertCode.ILLEGAL_PARAMETER)
             self._peer = ANONYMOUS
-            return settle(trust.authorize(ANONYMOUS, context), self._admit)
+            return settle(trust.authorize(ANONYMOUS, context), ANONYMOUS, self._admit)
         known = trust.known_key(message.scheme, message.credential)
         if known is not None and message.credential_type == RAW_PUBLIC_KEY:
             return self._verify(context, message, Presented((known,)))
@@ -151,14 +151,15 @@ class Authentication(MessageStep[Proof]):
         if size > kind.max_length:
             raise _not_usable(f"{size} bytes; at most {kind.max_length} are accepted of a {kind.name}")
         try:
-            return kind.read(message.credential, message.scheme)
+            read = kind.read(message.credential, message.scheme)
+            return _of_scheme(read, message.scheme) if isinstance(read, Presented) else read
         except ValueError as error:
             raise _not_usable(str(error)) from error
 
     def _resolve(self, context: Context, message: Proof, resolving: Resolving) -> Generator[Question[Any], Any, None]:
         """The same, of a credential that the application looks up first."""
         try:
-            presented = yield from resolving
+            presented = _of_scheme((yield from resolving), message.scheme)
         except ValueError as error:
             raise _not_usable(str(error)) from error
         deciding = self._verify(context, message, presented)
@@ -170,8 +171,10 @@ class Authentication(MessageStep[Proof]):
         kind, scheme, credential = message.credential_type, message.scheme, message.credential
         content = signed_content(self.sender, context.transcript_hash(), _hash(context), kind, scheme, credential)
         self._peer = peer = verify_possession(kind, presented, message.signature, content)
+        if peer.valid_until is not None:
+            check_counts(peer, context.wall_time)
         decision = self._negotiation.trust.authorize(peer, context)
-        return None if decision is None else settle(decision, self._admit)
+        return None if decision is None else settle(decision, peer, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:
         self._peer = peer
@@ -187,7 +190,12 @@ class Authentication(MessageStep[Proof]):
     def _not_accepted(self, message: Proof, trust: TrustPolicy) -> Exception:
         accepted = ", ".join(trust.credential_types)
         if message.credential_type == ANONYMOUS_TYPE:
-            return AuthenticationFailed("the peer did not say who it is", expected=accepted, received="anonymous")
+            return AuthenticationFailed(
+                "the peer did not say who it is",
+                expected=accepted,
+                received="anonymous",
+                hint="it was told that it has to: its software is at fault",
+            )
         return InvalidMessage(
             "a credential type that was not offered",
             expected=accepted,
@@ -202,5 +210,24 @@ def _hash(context: Context) -> HashFunction:
     return context.suite.hash
 
 
+def _of_scheme(presented: Presented, scheme: str) -> Presented:
+    """What was read, whose keys are of the scheme that was negotiated: a kind of the application's may give others."""
+    for key in presented.keys:
+        if key.scheme != scheme:
+            raise AuthenticationFailed(
+                "the peer signed with another scheme than the key of its credential has",
+                expected=key.scheme,
+                received=scheme,
+                hint="the peer's software is at fault, or somebody tries another scheme on its key",
+                alert=AlertCode.BAD_CERTIFICATE,
+            )
+    return presented
+
+
 def _not_usable(why: str) -> AuthenticationFailed:
-    return AuthenticationFailed("the credential is not usable", received=why, alert=AlertCode.BAD_CERTIFICATE)
+    return AuthenticationFailed(
+        "the credential is not usable",
+        received=why,
+        hint="the peer's identity is made or configured wrong: it proves nothing",
+        alert=AlertCode.BAD_CERTIFICATE,
+    )

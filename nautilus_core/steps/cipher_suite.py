@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..crypto.suites import SUITES, CipherSuite
 from ..errors import AlertCode, InvalidMessage, NegotiationFailed
+from ..identity.credentials import ANONYMOUS_TYPE
 from ..identity.identities import ANONYMOUS, Anonymous, Identity
 from ..identity.policy import TrustPolicy
 from ..identity.targets import AnyIdentity, Identities
@@ -69,6 +70,11 @@ class SuiteOptions:
 
         It offers those alone that have one of `hashes`, where that is not None.
         """
+        unread = [kind for kind in trust.credential_types if kind != ANONYMOUS_TYPE and kind not in trust.kinds]
+        if unread:
+            raise ValueError(
+                f"the trust policy takes credentials of the type {unread[0]!r}, which none of its kinds reads"
+            )
         signed = bool(trust.schemes) or trust.anonymous
         usable = {
             role: tuple([name for name in names if (noise[name].usable(role) if name in noise else signed)])
@@ -137,13 +143,16 @@ class SuiteNegotiation:
                     "the peer does not accept this side's type of credential",
                     expected=listed(credential_types),
                     received=repr(identity.credential_type),
-                    hint="it wants to know who we are: use an identity" if isinstance(identity, Anonymous) else None,
+                    hint="it wants to know who we are: use an identity"
+                    if isinstance(identity, Anonymous)
+                    else "use an identity of a type that it accepts, or let its trust policy take this type",
                 )
             if isinstance(identity, Identity) and identity.scheme not in schemes:
                 raise NegotiationFailed(
                     "the peer cannot verify this side's signatures, or trusts no key of that kind",
                     expected=listed(schemes),
                     received=repr(identity.scheme),
+                    hint="use a key of a scheme that it accepts, or let it trust this one",
                 )
         self.selected = options.suites[name]
 

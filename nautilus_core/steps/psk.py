@@ -219,7 +219,9 @@ class BindPsks(MessageStep[PskBinders]):
             "no pre-shared key in common",
             expected=listed([f"{identity} for {function}" for identity, function in known]),
             received=listed([f"{identity} for {function}" for identity, function in offers]),
-            hint="that identity is known, but for other suites: the hash differs" if other else None,
+            hint="that identity is known, but for other suites: the hash differs"
+            if other
+            else "give both ends the same pre-shared key, for this direction; or you were reached by mistake",
             alert=AlertCode.DECRYPT_ERROR,
         )
 

@@ -116,6 +116,12 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, word: str) -> None:
         error = error.__cause__
 
 
+def test_a_file_that_is_too_long_is_not_read_in_part(tmp_path: Path) -> None:
+    text = ENTRY.format(key=KEY)
+    with pytest.raises(ValueError, match="over 1048576 bytes"):
+        load_psks(psk_file(tmp_path, "laptop", text + "#" * (1 << 20)))
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(b"\xff\xfe\x00")

@@ -72,7 +72,7 @@ class Web:
             head = f"HTTP/1.1 {status} Fine\r\nConnection: close\r\n"
             head += "".join(f"{name}: {value}\r\n" for name, value in more.items())
             try:
-                await stream.send(head.encode() + b"\r\n" + body)
+                await stream.send(head.encode(errors="surrogateescape") + b"\r\n" + body)
             except anyio.BrokenResourceError:
                 pass
 
@@ -188,6 +188,16 @@ async def test_the_certificate_must_be_for_the_name_and_from_an_authority(monkey
         assert server.asked == []
 
 
+async def test_no_proxy_of_the_environment_sees_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would connect in our place, to addresses that nobody has checked."""
+    async with web() as server, await anyio.create_tcp_listener(local_host="127.0.0.1") as nobody:
+        server.pages[WELL_KNOWN] = b"found"
+        proxy = f"http://127.0.0.1:{nobody.extra(SocketAttribute.local_port)}"
+        for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy)
+        assert await resolver(timeout=3.0).resolve(server.did()) == b"found"
+
+
 async def test_redirects_stay_on_the_host() -> None:
     async with web() as server, web() as other:
         other.pages["/"] = b"stolen"
@@ -205,6 +215,9 @@ async def test_redirects_stay_on_the_host() -> None:
         ):
             server.pages[WELL_KNOWN] = (301, {"Location": target}, b"")
             assert "sends to" in await refusal(server.did(), resolver())
+        for target in ("https://[::1", "https://xn--/", "https://\udcff/", "https://localhost:x/"):
+            server.pages[WELL_KNOWN] = (302, {"Location": target}, b"")
+            await refusal(server.did(), resolver())  # httpx, or idna below it, says that in errors of their own
         assert other.asked == []
         server.pages[WELL_KNOWN] = (307, {"Location": WELL_KNOWN}, b"")
         assert "from one place to the next" in await refusal(server.did(), resolver())
@@ -245,6 +258,15 @@ async def test_limits() -> None:
         ("did:web:host:..:a", "path in the did:web is malformed"),
         ("did:web:host:%2e%2E:a", "path in the did:web is malformed"),
         ("did:web:host::a", "path in the did:web is malformed"),
+        ("did:web:host:bob%2F..%2Falice", "path in the did:web is malformed"),
+        ("did:web:host:bob%5c..%5calice", "path in the did:web is malformed"),
+        ("did:web:host:alice%3Fbob", "path in the did:web is malformed"),
+        ("did:web:host:alice%23bob", "path in the did:web is malformed"),
+        ("did:web:host:alice%00", "path in the did:web is malformed"),
+        ("did:web:host:alice%0d%0aHost:bob", "path in the did:web is malformed"),
+        ("did:web:host:%252e%252e:alice", "path in the did:web is malformed"),
+        ("did:web:host:%C0%AE%C0%AE:alice", "path in the did:web is malformed"),
+        ("did:web:host:alice%FF", "path in the did:web is malformed"),
         ("did:web:nobody.invalid", "there is no host nobody.invalid"),
     ],
 )
@@ -325,6 +347,18 @@ async def test_a_handshake_fails_where_the_document_cannot_be_had() -> None:
             async with listening(bob) as port:
                 with pytest.raises(AuthenticationFailed, match=f"could not be resolved: .*{why}"):
                     await connect("127.0.0.1", port, alice, answer=answering(resolver(timeout=0.3)))
+
+
+@pytest.mark.parametrize("trouble", [ConnectionRefusedError("refused"), TimeoutError()])
+async def test_a_resolver_that_is_down_refuses_the_peer_and_breaks_nothing(trouble: OSError) -> None:
+    class Down:
+        async def resolve(self, did: str) -> bytes:
+            raise trouble
+
+    did = "did:x:bob"
+    async with listening(responder(identity=BOB.with_did(did))) as port:
+        with pytest.raises(AuthenticationFailed, match=f"could not be resolved: {str(trouble) or 'TimeoutError'}"):
+            await connect("127.0.0.1", port, initiator(trust=trust.dids(did)), answer=answering(Down()))
 
 
 async def test_other_questions_are_answered_elsewhere() -> None:

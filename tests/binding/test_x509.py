@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
-from nautilus_anyio import SecureStream, connect, load_identity
+from nautilus_anyio import SecureStream, connect, load_identity, save_identity
 from nautilus_core import AuthenticationFailed, Identity, PeerAborted, profiles, trust
 
+from ..core.certificates import authority, identity
 from .helpers import listening
 from .test_cli import NAUTILUS, free_port, run, start_listener
 
@@ -91,6 +92,16 @@ def said(*arguments: str | Path | int) -> subprocess.CompletedProcess[bytes]:
     """`nautilus connect`, which says a word."""
     command = [*NAUTILUS, "connect", *map(str, arguments)]
     return subprocess.run(command, input=b"hello", capture_output=True, timeout=60, check=False)
+
+
+def test_what_a_certificate_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    made = authority(subject="evil\n\x1b[2J")
+    path = tmp_path / "identity.pem"
+    save_identity(path, identity(made.issue(uris=["https://\x1b[31m"])))
+    shown = run("identity", "show", path)
+    assert shown.returncode == 0
+    assert "\x1b" not in shown.stdout
+    assert "evil\\n\\x1b[2J" in shown.stdout
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -120,6 +120,35 @@ BAD_DOCUMENTS: dict[str, tuple[Any, str]] = {
     "a key of another document": (document(authentication=[OTHER + "#key-1"]), "not in the DID document"),
     "another document's key, brought along": (document(method(did=OTHER)), "not in the DID document"),
     "a key that is missing": (document(authentication=["#key-9"]), "not in the DID document"),
+    "a key that is embedded under another relationship": (
+        document(assertionMethod=[method()], verificationMethod=[], authentication=[WEB + "#key-1"]),
+        "not in the DID document",
+    ),
+    "a reference without its #": (document(authentication=["key-1"]), "not in the DID document"),
+    "a key of another path": (
+        document(method(id=WEB + "/other#key-1"), authentication=[WEB + "/other#key-1"]),
+        "not in the DID document",
+    ),
+    "a key of another version": (
+        document(method(id=WEB + "?versionId=1#key-1"), authentication=[WEB + "?versionId=1#key-1"]),
+        "not in the DID document",
+    ),
+    "a key of a DID that begins alike": (
+        document(method(id=WEB + ".evil#key-1"), authentication=[WEB + ".evil#key-1"]),
+        "not in the DID document",
+    ),
+    "a key of a DID below": (
+        document(method(id=WEB + ":evil#key-1"), authentication=[WEB + ":evil#key-1"]),
+        "not in the DID document",
+    ),
+    "one id, once relative": (document(method(), method(MALLORY, id="#key-1")), "two keys of one id"),
+    "one id, once embedded": (
+        document(method(), authentication=[method(MALLORY, id="#key-1")]),
+        "two keys of one id",
+    ),
+    "a controller that is a list": (document(method(controller=[WEB])), "malformed"),
+    "a controller that is a key": (document(method(controller=WEB + "#key-1")), "controlled by somebody else"),
+    "another DID in other letters": (document(id=WEB.upper().replace("DID:WEB", "did:web")), "for another DID"),
     "another controller": (document(method(controller=OTHER)), "controlled by somebody else"),
     "two keys of one id": (document(method(), method(MALLORY)), "two keys of one id"),
     "too many keys": (document(*[method(name=f"#{number}") for number in range(17)]), "too many keys"),

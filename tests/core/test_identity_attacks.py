@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -106,22 +108,67 @@ def test_a_proof_for_one_role_is_none_for_the_other(kind: str, judge: Role) -> N
     assert isinstance(judged.error, AuthenticationFailed)
 
 
+class Instead(Entropy):
+    """Signs, in the same handshake, something else than is asked: what `change` makes of it."""
+
+    __slots__ = ("_change",)
+
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
+        self._change = change
+
+    def sign(self, key: SigningKey, message: bytes) -> bytes:
+        return key.sign(self._change(message))
+
+
+CONTEXT_END: Final = 64 + len("nautilus/1 initiator authentication\0")
+PRESENTED_BY: Final = {
+    "raw-public-key": (BOB.credential_type, BOB.scheme, BOB.credential),
+    "another type": ("x509", BOB.scheme, BOB.credential),
+    "another scheme": (BOB.credential_type, "ml-dsa-65", BOB.credential),
+    "another credential": (BOB.credential_type, BOB.scheme, MALLORY.credential),
+}
+
+
+def presenting(kind: str, scheme: str, credential: bytes) -> bytes:
+    """The end of what is signed, as PROTOCOL has it, computed a second time; with the hash of the suite below."""
+    text = bytes([len(kind)]) + kind.encode() + bytes([len(scheme)]) + scheme.encode()
+    return hashlib.sha256(text + len(credential).to_bytes(3, "big") + credential).digest()
+
+
+def signing_instead(judge: Role, change: Callable[[bytes], bytes]) -> Any:
+    """The judge's end of a handshake with Bob, who signs what `change` makes of what he should sign."""
+    options: dict[str, Any] = {"suites": ["X25519_AES128GCM_SHA256"]}
+    wanting = profiles.nautilus(identity=MALLORY, trust=trust.pinned(BOB.public), **options)
+    signing = profiles.nautilus(identity=BOB, trust=trust.anyone(), **options)
+    return run(judge, wanting, signing, Instead(change))[0]
+
+
 @BOTH
-def test_no_unknown_key_share_by_another_credential_for_the_same_key(judge: Role) -> None:
-    """What Bob signs names the credential that he presents: nobody can put another name to his key in the same session."""
-    moved: list[bytes] = []
+@pytest.mark.parametrize("presented", PRESENTED_BY)
+def test_no_unknown_key_share_by_another_credential_for_the_same_key(judge: Role, presented: str) -> None:
+    """What Bob signs names the credential that he presents: in the same session nobody can put another name to his key."""
+    end = presenting(*PRESENTED_BY[presented])
+    judged = signing_instead(judge, lambda message: message[:-32] + end)
+    assert judged.completed is (presented == "raw-public-key")
+    if not judged.completed:
+        assert "did not prove" in str(judged.error)
 
-    class Watching(Entropy):
-        def sign(self, key: SigningKey, message: bytes) -> bytes:
-            moved.append(BOB.sign(message))
-            return moved[0]
 
-    honest, _ = run(judge, side(MALLORY, trust.pinned(BOB.public)), side(without_key(BOB), trust.anyone()), Watching())
-    assert honest.completed
-    did = without_key(BOB).with_did()
-    content_of_another_credential = Stolen(moved[0])
-    judged, _ = run(judge, side(MALLORY, wants("did", judge)), side(did, trust.anyone()), content_of_another_credential)
+@BOTH
+@pytest.mark.parametrize("change", ["role", "protocol", "transcript", "more", "less"])
+def test_each_part_of_what_is_signed_counts(judge: Role, change: str) -> None:
+    """In the same session: the role and the protocol in the context, the transcript, and the length of it all."""
+    other = f"nautilus/1 {judge.value} authentication\0".encode()
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "role": lambda message: message[:64] + other + message[CONTEXT_END:],
+        "protocol": lambda message: message.replace(b"nautilus/1", b"nautilus/2"),
+        "transcript": lambda message: message[:CONTEXT_END] + bytes(32) + message[CONTEXT_END + 32 :],
+        "more": lambda message: message + b"\0",
+        "less": lambda message: message[:-1],
+    }
+    judged = signing_instead(judge, changes[change])
     assert isinstance(judged.error, AuthenticationFailed)
+    assert judged.handshake.session is None
 
 
 @KIND

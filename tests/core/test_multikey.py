@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -140,6 +141,88 @@ def test_a_private_jwk_proves_nothing() -> None:
 def test_jwks_of_other_types_are_not_used(jwk: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedKey, match="unsupported type"):
         key_in_jwk(jwk)
+
+
+def p256() -> dict[str, str]:
+    _, curve, x, y = CURVES[0]
+    return {"kty": "EC", "crv": curve, "x": x, "y": y}
+
+
+def test_the_coordinates_of_a_jwk_have_one_division() -> None:
+    """Else one key had several forms: RFC 7518 section 6.2.1.2 wants each coordinate in full length."""
+    jwk = p256()
+    both = b64decode(jwk["x"]) + b64decode(jwk["y"])
+    for place in (0, 1, 31, 33, 64):
+        moved = jwk | {"x": b64encode(both[:place]), "y": b64encode(both[place:])}
+        with pytest.raises(MalformedKey, match="32 bytes"):
+            key_in_jwk(moved)
+    with pytest.raises(MalformedKey):
+        key_in_jwk(jwk | {"crv": "P-384"})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"use": "enc"},
+        {"use": None},
+        {"key_ops": ["encrypt"]},
+        {"key_ops": []},
+        {"key_ops": "verify"},
+        {"key_ops": ["sign"]},
+        {"alg": "ES384"},
+        {"alg": "ECDH-ES"},
+        {"alg": ["ES256"]},
+    ],
+)
+def test_a_jwk_for_another_use_signs_nothing(said: dict[str, Any]) -> None:
+    """RFC 7517 sections 4.2 to 4.4."""
+    with pytest.raises(ValueError, match="for another use"):
+        key_in_jwk(p256() | said)
+
+
+def test_a_jwk_may_say_that_it_is_for_signatures() -> None:
+    said = {"use": "sig", "key_ops": ["verify"], "alg": "ES256", "kid": "key-1"}
+    assert key_in_jwk(p256() | said) == key_in_jwk(p256())
+    ed25519 = {"kty": "OKP", "crv": "Ed25519", "x": b64encode(Identity.generate().public.data)}
+    for alg in ("EdDSA", "Ed25519"):
+        assert key_in_jwk(ed25519 | {"alg": alg}) == key_in_jwk(ed25519)
+    key = Identity.generate("ml-dsa-65").public
+    assert key_in_jwk({"kty": "AKP", "alg": "ML-DSA-65", "pub": b64encode(key.data)}) == key
+
+
+def test_a_base64url_text_has_one_form() -> None:
+    """The bits after the last byte are zeros, and nothing is padded: one key is one text."""
+    key = Identity.generate().public
+    text = b64encode(key.data)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    place = letters.index(text[-1])
+    assert place % 4 == 0
+    for other in (text[:-1] + letters[place + 1], text[:-1] + letters[place + 3], text + "=", text + "\n", " " + text):
+        with pytest.raises(MalformedKey, match="base64url"):
+            key_in_jwk({"kty": "OKP", "crv": "Ed25519", "x": other})
+
+
+def b64encode(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def b64decode(text: str) -> bytes:
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_one_key_has_one_multibase() -> None:
+    """No second spelling of a `did:key`: no other base, no zeros before, no longer varint, no uncompressed point."""
+    name = ED25519[0][1]
+    data = decode_multibase(name)
+    for other in (
+        "z1" + name[1:],
+        name + "1",
+        "f" + data.hex(),
+        encode_multibase(b"\xed\x81\x00" + data[2:]),
+        encode_multibase(data + b"\0"),
+    ):
+        with pytest.raises(ValueError):
+            decode_multikey(other)
 
 
 @given(st.binary(max_size=80))

@@ -487,6 +487,14 @@ def test_it_cannot_be_selected_and_does_not_show_in_errors() -> None:
     assert "grease" not in str(refused(run(side("alice", key("nobody")), side("bob"))))
 
 
+def test_a_psk_that_is_offered_twice_is_refused_before_its_binders_are_read() -> None:
+    twice = altered("psk-offer", put(1, [["office", "SHA256"], ["office", "SHA256"]]))
+    pair = run(side("alice"), side("bob"), tamper=twice)
+    assert isinstance(pair.responder.error, InvalidMessage)
+    assert "offered twice" in str(pair.responder.error)
+    assert pair.responder.error.step == "psk-offer"
+
+
 @pytest.mark.parametrize("message", ["psk-offer", "psk-binders", "psk"])
 def test_every_byte_counts(message: str) -> None:
     plain = succeed(run(side("alice"), side("bob")))
@@ -581,4 +589,13 @@ def test_a_refused_psk_replays_too() -> None:
 
 def test_a_value_without_its_key_makes_no_handshake() -> None:
     public = PreSharedKey.public_only("office", initiator="alice", responder="bob", hash="SHA256")
-    refused(run(side("alice", public), side("bob")))
+    for pair in (
+        run(side("alice", public), side("bob")),
+        run(side("alice"), side("bob", public)),
+        run(side("alice", public), side("bob", public)),  # who knows the identity alone must not know what is extracted
+    ):
+        assert pair.initiator.handshake.session is None
+        assert pair.responder.handshake.session is None
+        error = next(end.error for end in (pair.initiator, pair.responder) if not isinstance(end.error, PeerAborted))
+        assert isinstance(error, LocalProtocolError)
+        assert "public_only" in str(error)

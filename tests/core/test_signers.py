@@ -25,11 +25,13 @@ from nautilus_core import (
     VerifiedPeer,
     trust,
 )
-from nautilus_core.crypto.signatures import SCHEMES
+from nautilus_core.crypto.signatures import CERTIFIED_SCHEMES, SCHEMES
 from nautilus_core.testing import Pair
 from nautilus_core.transcript import read, replay
 from nautilus_core.transcript.lines import Answered
 
+from .certificates import KEYS, NOW, authority
+from .certificates import identity as identity_of
 from .helpers import ALICE, BOB, MALLORY, alice, bob, drain, run, succeed
 from .transcript.recording import Recorded
 
@@ -63,6 +65,27 @@ def test_either_side_may_sign_elsewhere_with_every_scheme(scheme: str, role: Rol
     (question,) = seen
     assert (question.public_key, question.scheme) == (identity.public, scheme)
     assert question.content.startswith(b" " * 64 + f"nautilus/1 {role.value} authentication".encode() + b"\0")
+
+
+@pytest.mark.parametrize("scheme", CERTIFIED_SCHEMES)
+def test_a_key_that_lives_elsewhere_may_have_a_certificate_or_a_did(scheme: str) -> None:
+    root = authority()
+    certified = identity_of(root.issue(KEYS[scheme]))
+    named = Identity.delegated(certified.public, certified.certificates)
+    policy = trust.authorities([root.certificate], name="gateway.example")
+    ends = [
+        Handshake(INITIATOR, alice(trust=policy), wall_time=NOW),
+        Handshake(RESPONDER, bob(identity=named, trust=trust.anyone())),
+    ]
+    pair = Pair(*ends, answer=signing(certified)).run()
+    assert isinstance(peer := pair.initiator.session.peer, VerifiedPeer)
+    assert peer.names == ("gateway.example",)
+    with pytest.raises(ValueError, match="another key"):
+        Identity.delegated(ALICE.public, certified.certificates)
+    if scheme in SCHEMES:
+        key = Identity.generate(scheme)
+        by_did = Identity.delegated(key.public).with_did()
+        succeed(run(alice(trust=trust.dids(str(by_did.did))), bob(identity=by_did), answer=signing(key)))
 
 
 def test_the_wire_is_the_same_as_with_the_key_at_hand() -> None:

@@ -320,7 +320,8 @@ def test_who_dials_says_whom() -> None:
     ):
         with pytest.raises(ValueError, match="the initiator wants the name that was dialled: name="):
             judged(GATEWAY, policy)
-        welcomed(judged(GATEWAY, policy, RESPONDER), RESPONDER)
+        names = welcomed(judged(GATEWAY, policy, RESPONDER), RESPONDER).names
+        assert names == (NAME,)  # what one policy has verified, a function that says no more does not take away
     unchecked = replace(alice(trust=nameless), check=None)
     pair = Pair(Handshake(INITIATOR, unchecked, wall_time=NOW), bob(identity=GATEWAY, trust=trust.anyone())).run()
     assert isinstance(pair.initiator.error, LocalProtocolError)
@@ -534,7 +535,16 @@ def test_a_chain_with_a_changed_byte_is_never_believed(data: st.DataObject) -> N
     me.credential = msgspec.msgpack.encode(
         [bytes(changed) if number == place else one for number, one in enumerate(chain)]
     )
-    refused(judged(me, policy_for(INITIATOR)))
+    pair = judged(me, policy_for(INITIATOR))
+    if pair.initiator.completed:  # in the encoding of the signature: nothing of what is signed has changed
+        seen: Any = welcomed(pair).evidence
+        originals = (LEAF, MIDDLE)
+        assert [one.tbs_certificate_bytes for one in seen] == [
+            one.certificate.tbs_certificate_bytes for one in originals
+        ]
+        assert seen[place].signature == originals[place].certificate.signature
+    else:
+        refused(pair)
 
 
 def test_the_bounds_of_a_chain() -> None:
