@@ -10,6 +10,7 @@ from ..transcript.tape import RecordingEntropy, ReplayingEntropy
 from .faults import DAMAGING, KINDS, Fault, FaultyLink, Kind, draw_faults
 from .faulty_pair import FaultyEnd, FaultyPair, PromiseBroken
 from .pair import End, Pair, Split, Tamper, alert_of, byte_by_byte, untouched, whole
+from .promises import broken_promises
 
 __all__ = [
     "DAMAGING",
@@ -27,6 +28,7 @@ __all__ = [
     "Split",
     "Tamper",
     "alert_of",
+    "broken_promises",
     "byte_by_byte",
     "draw_faults",
     "untouched",

@@ -97,7 +97,9 @@ def _of_a_reference(pair: FaultyPair, like: FaultyPair) -> list[str]:
                 broken.append(f"{end.role.value}: {name} is {was!r}, and {expected!r} without faults")
     if not any(link.damaged for link in pair.links) and not _late(pair) and like.completed:
         broken += [
-            f"{end.role.value}: {end.outcome}, but nothing was lost" for end in pair.ends if end.outcome != "closed"
+            f"{end.role.value}: {end.outcome}, heard {len(end.heard)} bytes, but nothing was lost"
+            for end, model in zip(pair.ends, like.ends, strict=True)
+            if end.outcome != "closed" or end.heard != model.heard
         ]
     return broken
 
