@@ -56,7 +56,7 @@ class Kills:
     Attributes:
         kills: how many, by victim and moment.
         outcomes: what the survivors said, by survivor and error.
-        seconds: from each kill to the survivor's word.
+        seconds: from each kill to the survivor's last word on it.
         known: how many peers were remembered, and were still there after every later kill.
         left: how often a kill came between the making of a new file and its taking the place of the old one.
         problems: what must not be.
@@ -196,7 +196,8 @@ class Killing:
         else:
             self._client_survives(client)
         survivor = listener if victim is client else client
-        self.result.seconds.append(max(0.0, survivor.last_heard - struck))
+        if survivor.last_heard > struck:  # the client may not have got as far as the listener
+            self.result.seconds.append(survivor.last_heard - struck)
         for child in (client, listener):
             self._known |= child.known
             for error in child.wrong:
@@ -262,9 +263,9 @@ class Killing:
         except StoreError as error:
             self._problem(f"the file of known peers is damaged: {error}")
             return
-        unfinished = [path.name for path in self._path.parent.iterdir() if path.name.endswith(".new")]
-        self.result.left += len(set(unfinished) - self._unfinished)
-        self._unfinished |= set(unfinished)
+        unfinished = {path.name for path in self._path.parent.glob(".*.new")}
+        self.result.left += len(unfinished - self._unfinished)
+        self._unfinished |= unfinished
         if missing := self._known - entries:
             self._problem(f"{len(missing)} peers that were remembered are gone")
 
