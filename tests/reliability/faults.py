@@ -163,6 +163,20 @@ def _progress(total: int) -> Any:
     )
 
 
+MEANING: Final = """\
+Both ends of a handshake and then of its channel run in memory, over links that split, merge, delay, drop, duplicate, reorder,
+corrupt, silence or close what travels, at any byte, as a seed says; time is simulated. Always:
+
+- both ends end, closed or by a `HandshakeError`: by their deadline, or where a channel is silent by their application's;
+- two sessions agree on everything, and on what the same two ends agree on without faults;
+- whoever received the last message of the handshake has a peer with a session: its sender alone can be the only one with one;
+- nobody hears what the peer did not say, and a close comes after all that it said;
+- where nothing was damaged (every fifth schedule damages nothing) both complete, and all arrives.
+
+A broken promise is printed with its seed, the faults and what both ends did. How profiles of one's own are tested like this:
+[guide.md](guide.md#in-tests)."""
+
+
 def _section(tally: Tally, schedules: int, first: int, seconds: float, processes: int) -> str:
     kinds = ", ".join(f"{kind} {tally.happened[kind]:,}" for kind in KINDS)
     totals = [sum(tally.ends[scenario.name, outcome] for scenario in SCENARIOS) for outcome in OUTCOMES]
@@ -171,6 +185,8 @@ def _section(tally: Tally, schedules: int, first: int, seconds: float, processes
     return "\n".join(
         [
             "## Faults",
+            "",
+            MEANING,
             "",
             f"`python -m tests.reliability.faults --schedules {schedules} --first {first}`",
             "",

@@ -287,11 +287,19 @@ def run(times: int = 500, *, seed: int = 1) -> str:
     return _section(killing.result, times, time.perf_counter() - started)
 
 
+MEANING: Final = """\
+A listener and a client, each a process, make one connection after the other: handshake with a first contact on both sides,
+data, a pause, a close. One of them gets SIGKILL somewhere in there, mostly in a chosen phase; `writing` is while it adds the
+other to the known peers. The other one must be told by a typed error, within seconds, and the file must stay whole."""
+
+
 def _section(result: Kills, times: int, seconds: float) -> str:
     waits = sorted(result.seconds)
     return "\n".join(
         [
             "## Kills",
+            "",
+            MEANING,
             "",
             f"`python -m tests.reliability.kills --times {times}`",
             "",

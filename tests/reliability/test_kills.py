@@ -8,7 +8,7 @@ import pytest
 
 from . import kills
 
-TIMES = 9
+TIMES = 6
 
 
 def test_a_process_killed_at_any_moment(tmp_path: Path, anyio_backend: str) -> None:
