@@ -6,10 +6,11 @@ What must hold at the end is in `promises`; what the links do to the bytes, in `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any, Final
 
-from ..channel import SecureChannel
+from ..errors import LocalProtocolError
 from ..events import DataReceived, Event, HandshakeCompleted, PeerClosed, Question, Signal
 from ..handshake import Handshake, State
 from ..profiles import Profile
@@ -182,8 +183,9 @@ class FaultyEnd:
         if self.channel is None or self._closed:
             return
         if self._unsaid:
-            if len(self._unsaid) < len(self.words) and isinstance(self.channel, SecureChannel):
-                self.channel.update_keys(ask_peer=True)
+            if len(self._unsaid) < len(self.words):
+                with suppress(LocalProtocolError):  # Noise has no update that could be asked for
+                    self.channel.update_keys(ask_peer=True)
             self.channel.send_data(self._unsaid.pop(0))
         if not self._unsaid:
             self.channel.close()
