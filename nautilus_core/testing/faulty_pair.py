@@ -124,17 +124,25 @@ class FaultyEnd:
 
     def tick(self, now: float) -> None:
         """It is `now`: answer what is due to be answered, and give up what has taken too long."""
-        if self._answer_at is not None and self._answer_at <= now and self._question is not None:
-            question, self._question, self._answer_at = self._question, None, None
-            if self._answer is not None and not self.over:
-                self._tell(now, "answers", type(question).__name__)
-                self._answer(question)
-        if self.channel is None:
-            self.handshake.handle_timeout(now)
-        elif not self.over and now >= self._last_heard + self._silence:
-            self._tell(now, "gives up", "nothing was heard for too long")
-            self.channel.abort("nothing was heard for too long")
+        if self.over:
+            return
+        try:
+            if self._answer_at is not None and self._answer_at <= now:
+                self._give_answer(now)
+            if self.channel is None:
+                self.handshake.handle_timeout(now)
+            elif now >= self._last_heard + self._silence:
+                self._tell(now, "gives up", "nothing was heard for too long")
+                self.channel.abort("nothing was heard for too long")
+        except Exception as error:  # judged later, whatever it is
+            self._fail(error, now)
         self.run(now)
+
+    def _give_answer(self, now: float) -> None:
+        question, self._question, self._answer_at = self._question, None, None
+        if question is not None and self._answer is not None:
+            self._tell(now, "answers", type(question).__name__)
+            self._answer(question)
 
     def run(self, now: float) -> None:
         """Go on until it blocks."""
@@ -161,8 +169,8 @@ class FaultyEnd:
         if isinstance(event, Question):
             self._question = event
             self._answer_at = None if self._answer_after == inf else now + self._answer_after
-            if not self._answer_after and self._answer is not None:
-                self.tick(now)
+            if not self._answer_after:
+                self._give_answer(now)
         elif isinstance(event, HandshakeCompleted):
             self._flush()
             self.channel = event.session.channel()

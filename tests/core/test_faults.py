@@ -240,12 +240,13 @@ def test_two_views_of_a_handshake_are_noticed() -> None:
     assert any("without faults" in broken for broken in broken_promises(pair, REFERENCE))
 
 
-def test_an_error_of_another_kind_is_noticed() -> None:
+@pytest.mark.parametrize("after", [0.0, 2.0])
+def test_an_error_of_another_kind_is_noticed(after: float) -> None:
     def fails(question: Any) -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(PromiseBroken, match="no HandshakeError"):
-        FaultyPair(alice(trust=trust.ask()), bob(), answer=fails).run().verify()
+        FaultyPair(alice(trust=trust.ask()), bob(), answer=fails, answer_after=after).run().verify()
 
 
 def test_an_end_that_never_ends_is_noticed() -> None:
