@@ -26,6 +26,7 @@ _HEADER: Final = """\
 """
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _LOCK_SECONDS: Final = 10.0
+_UNFINISHED: Final = ".new"
 _SAFE: Final = "!$&'()*+,-./:;<=>?@[]^_`{|}~"
 """What a name is written with as it is, beside letters and digits: all of ASCII but spaces, quotes, `#`, `%` and `\\`."""
 
@@ -90,6 +91,7 @@ class KnownPeersFile:
                 return
             if text and not text.endswith("\n"):
                 text += "\n"
+            remove_unfinished(self._path)
             replace_file(self._path, ((text or _HEADER) + _line(name, peer_id)).encode())
 
     def entries(self) -> list[tuple[str, str]]:
@@ -172,12 +174,20 @@ def replace_file(path: Path, data: bytes) -> None:
     sync_folder(target.parent)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what `replace_file` left beside `path` when it was killed. For whoever holds the lock of the file alone."""
+    target = path.resolve()
+    for beside in target.parent.iterdir():
+        if beside.name.startswith(f".{target.name}.") and beside.name.endswith(_UNFINISHED):
+            beside.unlink(missing_ok=True)
+
+
 @contextmanager
 def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
     """A new file in the folder of `target` that only its owner can read, safe on the disk; gone after the block."""
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
-    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", suffix=_UNFINISHED, delete=False) as file:
         written = Path(file.name)
         try:
             file.write(data)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, cast
 
@@ -140,7 +140,7 @@ class SecureStream(ByteStream):
             data = item if type(item) is bytes else memoryview(item)  # a slice of all of `bytes` is no copy
             size = _RECORDS_AT_ONCE * self._channel.max_payload
             for start in range(0, len(data), size):
-                with self._sealing():
+                async with self._sealing():
                     self._channel.send_data(data[start : start + size])
                 await self._flush()
 
@@ -174,7 +174,7 @@ class SecureStream(ByteStream):
         """Change to the next traffic key of this direction now; with `ask_peer`, the peer does at its next send."""
         await checkpoint_if_cancelled()
         async with self._sending:
-            with self._sealing():
+            async with self._sealing():
                 self._channel.update_keys(ask_peer=ask_peer)
             await self._flush()
 
@@ -185,7 +185,7 @@ class SecureStream(ByteStream):
         """
         await checkpoint_if_cancelled()
         async with self._sending:
-            with self._sealing():
+            async with self._sealing():
                 self._channel.close()
             self._sent_eof = True
             await self._flush()
@@ -324,12 +324,16 @@ class SecureStream(ByteStream):
         if self._failure is not None:
             raise ChannelFailed(self._failure) from self._failure
 
-    @contextmanager
-    def _sealing(self) -> Iterator[None]:
-        """Let the channel seal something."""
+    @asynccontextmanager
+    async def _sealing(self) -> AsyncIterator[None]:
+        """Let the channel seal something. What came after the data that was received last may have ended it already."""
         self._check_open()
         try:
             yield
+        except HandshakeError as error:
+            failure = self._failed(error)
+            await last_words(self._transport, self._channel.data_to_send())
+            raise failure from error
         except LocalProtocolError as error:
             if self._sent_eof:
                 raise ClosedResourceError("send_eof() was called: this direction is closed") from error

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .record_everything import RecordEverything
+pytest.register_assert_rewrite(
+    "tests.binding", "tests.core"
+)  # what helps the tests asserts as well, also under `python -O`
+
+from .record_everything import RecordEverything  # noqa: E402
 
 pytest_plugins = ["pytester"]  # for tests/plugin; pytest takes it from here alone
 

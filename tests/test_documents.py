@@ -87,6 +87,11 @@ def test_trying_again_runs_as_it_stands(backend: str) -> None:
     assert re.fullmatch(r"(attempt [1-7] of 8: Connection refused\n)+b'hello in the end'\n", output_of(program))
 
 
+def test_the_faults_of_the_guide_run_as_they_stand() -> None:
+    (program,) = [program for program in programs("docs/guide.md") if "FaultyPair" in program]
+    assert output_of(program) == "handshake: PeerAborted | handshake: PeerAborted\n"
+
+
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())

@@ -110,7 +110,8 @@ def test_a_peer_without_standard_input_or_output() -> None:
 def test_a_process_may_close_its_output_and_listen_on(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     code = (
-        f'import os, sys; print("all", flush=True); os.close(1); open("{heard}", "wb").write(sys.stdin.buffer.read())'
+        'import os, pathlib, sys; print("all", flush=True); os.close(1); '
+        f'pathlib.Path("{heard}").write_bytes(sys.stdin.buffer.read())'
     )
     with running("listen", 0, "--exec", python(code), *TRUST) as listener:
         with subprocess.Popen(connecting(listener.port), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:

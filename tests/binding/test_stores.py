@@ -175,6 +175,17 @@ def test_a_writer_that_is_killed_leaves_the_old_or_the_new_list(path: Path) -> N
     assert len(store.entries()) > 2
 
 
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(path: Path) -> None:
+    store = KnownPeersFile(path)
+    store.remember("gateway", BOB.peer_id)
+    others = {path.parent / name for name in (".known_peers.swp", "known_peers.new", ".other.abcdefgh.new")}
+    for file in (*others, path.parent / ".known_peers.abcdefgh.new"):
+        file.write_text("half")
+    store.remember("gateway", MALLORY.peer_id)
+    assert set(path.parent.iterdir()) == {path, path.parent / "known_peers.lock", *others}
+    assert len(store.entries()) == 2
+
+
 @pytest.mark.anyio
 async def test_trust_on_first_use_over_a_connection(path: Path) -> None:
     known = trust.known_peers(KnownPeersFile(path), name="gateway")

@@ -1,21 +1,17 @@
-"""For tests of handshakes: both ends in memory, and randomness that can be recorded and played again.
-
-Nothing here is used when a handshake runs for real; nothing here touches a network or a clock.
-"""
+"""`Pair`: both ends of a handshake in memory, over links that lose nothing and take no time. Faulty links live elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from .errors import PeerAborted
-from .events import Event, HandshakeCompleted, Question, Signal
-from .handshake import Handshake
-from .profiles import Profile
-from .role import INITIATOR, RESPONDER, Role
-from .session import Session
-from .state import State
-from .transcript.tape import RecordingEntropy, ReplayingEntropy
+from ..errors import PeerAborted
+from ..events import Event, HandshakeCompleted, Question, Signal
+from ..handshake import Handshake
+from ..profiles import Profile
+from ..role import INITIATOR, RESPONDER, Role
+from ..session import Session
+from ..state import State
 
 Split: TypeAlias = Callable[[bytes], Iterable[bytes]]
 """Cuts a flight into the pieces in which it is delivered."""
@@ -142,17 +138,3 @@ def alert_of(end: End) -> int:
     if isinstance(end.error, PeerAborted) and end.error.code is not None:
         return end.error.code
     raise end.error or RuntimeError("the handshake has not failed")
-
-
-__all__ = [
-    "End",
-    "Pair",
-    "RecordingEntropy",
-    "ReplayingEntropy",
-    "Split",
-    "Tamper",
-    "alert_of",
-    "byte_by_byte",
-    "untouched",
-    "whole",
-]
