@@ -2,6 +2,7 @@
 
 from . import noise, profiles
 from .channel import SecureChannel
+from .channel_binding import ChannelBinding, ChannelBindings
 from .context import Context
 from .crypto.entropy import Entropy
 from .crypto.suites import DEFAULT_SUITES, SUITES, CipherSuite
@@ -58,6 +59,7 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange
 from .steps.hello import HelloResponse, NodeHello
 from .steps.key_agreement import KeyAgreement
 from .steps.session_keys import SessionKeyDerivation
+from .steps.upgrade import TransportUpgrade, UpgradeToTls
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 from .transport import Channel
 
@@ -76,6 +78,8 @@ __all__ = [
     "Authentication",
     "AuthenticationFailed",
     "Channel",
+    "ChannelBinding",
+    "ChannelBindings",
     "CipherSuite",
     "CipherSuiteAck",
     "CipherSuiteExchange",
@@ -134,7 +138,9 @@ __all__ = [
     "StepCompleted",
     "StepList",
     "StepSkipped",
+    "TransportUpgrade",
     "TrustPolicy",
+    "UpgradeToTls",
     "VerifiedPeer",
     "lay_out",
     "noise",

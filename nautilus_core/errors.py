@@ -35,6 +35,7 @@ class AlertCode(IntEnum):
     TIMEOUT = 227
     TRUNCATED = 228
     BUSY = 229
+    CHANNEL_BINDING = 230
 
 
 FIRST_APPLICATION_CODE: Final = 256
@@ -61,6 +62,7 @@ _MEANING: Final[Mapping[int, str]] = MappingProxyType(
         AlertCode.TIMEOUT: "the handshake took too long",
         AlertCode.TRUNCATED: "the stream ended in the middle",
         AlertCode.BUSY: "it is busy",
+        AlertCode.CHANNEL_BINDING: "the two ends are not bound to one TLS connection",
     }
 )
 
@@ -209,7 +211,12 @@ ALERTS: Final[Mapping[type[HandshakeError], tuple[AlertCode, ...]]] = MappingPro
             AlertCode.STEP_LIST_MISMATCH,
         ),
         KeyAgreementFailed: (AlertCode.BAD_KEY_SHARE,),
-        AuthenticationFailed: (AlertCode.ACCESS_DENIED, AlertCode.DECRYPT_ERROR, AlertCode.BAD_CERTIFICATE),
+        AuthenticationFailed: (
+            AlertCode.ACCESS_DENIED,
+            AlertCode.DECRYPT_ERROR,
+            AlertCode.BAD_CERTIFICATE,
+            AlertCode.CHANNEL_BINDING,
+        ),
         SessionKeyDerivationFailed: (AlertCode.BAD_FINISHED,),
         InvalidMessage: (
             AlertCode.DECODE_ERROR,

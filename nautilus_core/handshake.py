@@ -11,11 +11,11 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
-from traceback import clear_frames
 from types import GeneratorType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from .alerts import check_retry_after
+from .channel_binding import ChannelBindings
 from .context import Context
 from .crypto.entropy import SYSTEM_ENTROPY, Entropy
 from .crypto.hashing import TranscriptHash
@@ -28,6 +28,7 @@ from .errors import (
     LocalProtocolError,
     NegotiationFailed,
     PeerAborted,
+    release_frames,
 )
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
@@ -71,11 +72,16 @@ _RUNNING: Final = State.RUNNING
 
 
 class _Suspended:
-    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read."""
+    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read.
+
+    Where it stands between two messages of a step, `incoming` is empty.
+    """
 
     __slots__ = ("generator", "incoming", "question")
 
-    def __init__(self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | None) -> None:
+    def __init__(
+        self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | tuple[()] | None
+    ) -> None:
         self.generator = generator
         self.incoming = incoming
         self.question: Question[Any] | None = None
@@ -93,13 +99,15 @@ class Handshake:
         recorder: writes down what happens, for `transcript.replay`; it changes nothing.
         key_log: takes a line, as bytes, for each traffic secret, the channel's too: whoever has them can read the session.
             Plain Noise has none.
+        channel_bindings: what names the channel below, a TLS connection, so that whoever terminates it in the middle is found
+            out; `session.tls_binding` says what came of it. None for nothing.
 
     Attributes:
         steps: the list, editable until the first `next_event`.
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
-        ValueError: the profile cannot play this role: it lacks a key, for one.
+        ValueError: the profile cannot play this role: it lacks a key, for one; or it has no hello to carry `channel_bindings`.
     """
 
     __slots__ = (
@@ -129,6 +137,7 @@ class Handshake:
         wall_time: datetime | None = None,
         recorder: Recorder | None = None,
         key_log: WriteKey | None = None,
+        channel_bindings: ChannelBindings | None = None,
     ) -> None:
         if profile.check is not None:
             profile.check(role)
@@ -140,9 +149,13 @@ class Handshake:
         self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._recorder = recorder
         if recorder is not None:
-            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time)
+            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time, channel_bindings)
         log = None if key_log is None else KeyLog(key_log)
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time, log)
+        if channel_bindings is not None:
+            if not any(step.binds for step in self.steps):
+                raise ValueError("the profile has no step that carries channel bindings: the hellos of nautilus/1 do")
+            self._context.channel_bindings = channel_bindings
         self._state = _NEW
         self._turn: Role | None = None
         self._repeated = 0
@@ -278,7 +291,7 @@ class Handshake:
             if self._suspended is None:
                 self._advance(None)
             elif (done := self._drive(self._suspended)) is not None:
-                self._advance(done)
+                self._advance(done or None)
         except Exception as error:  # a user's step may raise anything: kept, and raised by next_event
             self._fail(error)
         except BaseException as error:
@@ -293,7 +306,7 @@ class Handshake:
         steps, ordered = self.steps, self.steps.ordered
         context, stream, role = self._context, self._stream, self.role
         transcript, emit = self._transcript, self._events.append
-        while True:
+        while self._suspended is None:
             step, description = ordered[steps.cursor], steps.outline.descriptions[steps.cursor]
             if description.protocol_id is not None and description.protocol_id != context.protocol:
                 self._skip(step)
@@ -303,7 +316,7 @@ class Handshake:
                 if sender is role:
                     message = step.write(context)
                     if type(message) is GeneratorType:
-                        done = self._drive(_Suspended(message, None))
+                        done = self._drive(_Suspended(message, None)) or None
                     else:
                         done = stream.write(step, message)
                 else:
@@ -314,7 +327,9 @@ class Handshake:
                         return
                     message, framed, size = incoming
                     reading = step.read(context, message)
-                    done = (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size)))
+                    done = (
+                        (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size))) or None
+                    )
                 if done is None:
                     return
             framed, size = done
@@ -331,8 +346,12 @@ class Handshake:
                 self._complete()
                 return
 
-    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | None:
-        """Drive a generator to its end, or to its next question, which pauses the engine (None)."""
+    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | tuple[()] | None:
+        """Drive a generator to its end, or to its next question, which pauses the engine (None).
+
+        Returns:
+            The message that was written or read; nothing, (), where the generator stood between two of them.
+        """
         answer: Any = None
         error: HandshakeError | None = None
         question = suspended.question
@@ -346,7 +365,9 @@ class Handshake:
             generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
-            return suspended.incoming or self._stream.write(self.steps.current, stop.value)
+            if suspended.incoming is None:
+                return self._stream.write(self.steps.current, stop.value)
+            return suspended.incoming
         if not isinstance(asked, Question):
             raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
         asked.pending.ask()
@@ -370,6 +391,8 @@ class Handshake:
             raise InvalidMessage(
                 "the handshake has more messages than its limit", expected=str(limit), alert=AlertCode.RECORD_OVERFLOW
             )
+        if (between := step.between(self._context)) is not None:
+            self._drive(_Suspended(between, ()))
         return True
 
     def _complete(self) -> None:
@@ -405,7 +428,7 @@ class Handshake:
         self._state = State.FAILED
         self._error = error
         if isinstance(error, HandshakeError):
-            _clear_frames(error)
+            release_frames(error)
         self._traceback = error.__traceback__
         self.steps.editable = False
         alert: int | None = AlertCode.INTERNAL_ERROR
@@ -434,10 +457,3 @@ class Handshake:
     def _check_failed(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__

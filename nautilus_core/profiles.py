@@ -29,6 +29,7 @@ from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, check_definition
 from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement
 from .steps.authentication import Authentication
+from .steps.channel_binding import CHANNEL_BINDING
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation, SuiteOptions
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
@@ -45,8 +46,8 @@ _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
 _NO_PAYLOADS: Final[Mapping[int, PayloadHook | bytes]] = MappingProxyType({})
 
 _MOST_PROTOCOLS: Final = MAX_OFFERS - 1
-_MOST_EXTENSIONS: Final = MAX_OFFERS - 2
-"""Beside ours, which nobody knows, and the target."""
+_MOST_EXTENSIONS: Final = MAX_OFFERS - 3
+"""Beside ours, which nobody knows, the target, and the channel binding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +352,8 @@ def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], targ
     """Raise `ValueError` for more than fits a hello."""
     if TARGET in extensions:
         raise ValueError("the extension 'target' has an argument of its own: target=")
+    if CHANNEL_BINDING in extensions:
+        raise ValueError(f"the extension {CHANNEL_BINDING!r} is a connection's: Handshake(..., channel_bindings=)")
     if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
         raise ValueError("target has 1 to 16,384 bytes")
     if len(protocols) > _MOST_PROTOCOLS or len(extensions) > _MOST_EXTENSIONS:

@@ -21,7 +21,10 @@ def from_other_side(transcript: Transcript, tape: Transcript | None) -> Transcri
         raise TranscriptError("tape= is the transcript of the other side, recorded with its secrets")
     lines: list[AnyLine] = [] if tape is None else [line for line in tape.lines if isinstance(line, Drawn)]
     steps = header.steps if tape is None else tape.header.steps  # each side has its own list: optional steps differ
-    new = msgspec.structs.replace(header, role=header.role.peer, steps=steps, secrets=tape is not None)
+    bindings = header.channel_bindings if tape is None else tape.header.channel_bindings
+    new = msgspec.structs.replace(
+        header, role=header.role.peer, steps=steps, secrets=tape is not None, channel_bindings=bindings
+    )
     lines += _mirrored(transcript) if tape is not None else _before_encryption(transcript)
     return Transcript(new, tuple(lines), transcript.whole)
 

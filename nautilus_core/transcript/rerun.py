@@ -75,7 +75,10 @@ def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> 
     header = transcript.header
     if not header.secrets:
         raise TranscriptError("it has no secrets: an engine cannot read on without the keys that were used")
-    handshake = Handshake(header.role, profile, entropy=_TapeFirst(tape_of(transcript)), wall_time=header.wall_time)
+    tape = _TapeFirst(tape_of(transcript))
+    handshake = Handshake(
+        header.role, profile, entropy=tape, wall_time=header.wall_time, channel_bindings=header.bindings
+    )
     answers = [line for line in transcript.lines if isinstance(line, Answered)]
     pump = _Pump(handshake, answers, answer)
     pump.run()

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from nautilus_core import INITIATOR, RESPONDER, Handshake, Profile, Role
+from nautilus_core import INITIATOR, RESPONDER, ChannelBindings, Handshake, Profile, Role
 from nautilus_core.testing import Pair
 from nautilus_core.transcript import Recorder
 
@@ -30,6 +30,7 @@ class Case:
         before: done to both engines before they meet.
         use: done with the pair once nothing moves.
         secrets: whether the transcripts have the secrets.
+        bindings: what each end knows of the channel below.
         options: of the `Pair`: `answer`, `tamper`, `split`, `close`.
     """
 
@@ -39,6 +40,7 @@ class Case:
     before: Callable[[Handshake, Handshake], object] | None = None
     use: Callable[[Pair], object] | None = None
     secrets: bool = True
+    bindings: Mapping[Role, ChannelBindings] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def profile(self, role: Role) -> Profile:
@@ -65,6 +67,7 @@ class Case:
                 deadline=DEADLINE,
                 wall_time=datetime(2026, 8, 1, 12, tzinfo=UTC),
                 recorder=recorders[role],
+                channel_bindings=self.bindings.get(role),
             )
             for role in Role
         }

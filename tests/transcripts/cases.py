@@ -11,6 +11,7 @@ from nautilus_core.testing import Pair, byte_by_byte
 
 from ..core.channels import deliver
 from ..core.helpers import Talk, asking, note
+from .bindings import BINDINGS
 from .case import Case
 from .failures import FAILURES
 from .noise import NOISE
@@ -170,5 +171,5 @@ _BASIC: Final[dict[str, Case]] = {
     ),
 }
 
-CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **FAILURES}
+CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **BINDINGS, **FAILURES}
 """Every recorded handshake: `<name>.initiator.jsonl` and `<name>.responder.jsonl`."""
