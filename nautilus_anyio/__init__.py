@@ -10,6 +10,7 @@ from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
 from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
+from .tls import Tls, TlsStream, bindings_of
 
 __all__ = [
     "Answer",
@@ -29,9 +30,12 @@ __all__ = [
     "SecureStream",
     "Signer",
     "StoreError",
+    "Tls",
+    "TlsStream",
     "TransportFailed",
     "Unresolvable",
     "answering",
+    "bindings_of",
     "connect",
     "connect_unix",
     "handshake",

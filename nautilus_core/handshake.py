@@ -200,15 +200,11 @@ class Handshake:
         self._stream.feed(data)
         if self._recorder is not None:
             self._recorder.received(data)
-        if self._state is _PAUSED and self._stream.buffered > self._stream.limits.held:
-            self._fail(
-                HandshakeError(
-                    "the peer sent too much before it was accepted",
-                    expected=f"at most {self._stream.limits.held} bytes",
-                    received=f"{self._stream.buffered} bytes",
-                    alert=AlertCode.BUSY,
-                )
-            )
+        if self._state is _PAUSED:
+            try:
+                self._check_held()
+            except HandshakeError as error:
+                self._fail(error)
 
     def next_event(self) -> Event | Signal:
         """What happened next; `NEED_DATA` when the peer must send more, `PAUSED` when a question waits for its answer.
@@ -276,6 +272,20 @@ class Handshake:
         self._fail(HandshakeTimeout("the deadline has passed", expected=waiting_for, received="nothing in time"))
 
     # --------------------------------------------------------------- the engine
+
+    def _check_held(self) -> None:
+        """While a question is open: not too much, and nothing at all where what carries the bytes is being changed."""
+        question = None if self._suspended is None else self._suspended.question
+        if question is not None and question.takes_no_data and not question.pending.given:
+            self._context.check_nothing_received(question.takes_no_data)
+        held = self._stream.limits.held
+        if self._stream.buffered > held:
+            raise HandshakeError(
+                "the peer sent too much before it was accepted",
+                expected=f"at most {held} bytes",
+                received=f"{self._stream.buffered} bytes",
+                alert=AlertCode.BUSY,
+            )
 
     def _move(self, state: State) -> None:
         if state not in MOVES[self._state]:

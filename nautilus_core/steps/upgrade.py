@@ -6,7 +6,7 @@ Three messages: the responder's "go", the last in the clear; then, inside TLS, w
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..channel_binding import ChannelBindings
 from ..errors import InvalidMessage
@@ -17,6 +17,8 @@ from .channel_binding import BindingExchange
 
 if TYPE_CHECKING:
     from ..context import Context
+
+_SWITCH: Final = "the switch to TLS"
 
 
 class TransportUpgrade(Question[bytes], frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class TransportUpgrade(Question[bytes], frozen=True, kw_only=True):
     Attributes:
         client: whether this end is the client of TLS.
     """
+
+    takes_no_data: ClassVar[str] = _SWITCH
 
     client: bool
 
@@ -82,10 +86,9 @@ class UpgradeToTls(MultiMessageStep):
         context.tls_binding = self._binding.settle() or context.tls_binding
 
     def _switch(self, context: Context) -> Generator[Question[Any], Any, None]:
-        context.check_nothing_received("the switch to TLS")
+        context.check_nothing_received(_SWITCH)
         answer = yield from context.ask(TransportUpgrade(client=context.role is INITIATOR))
-        context.check_nothing_received("the switch to TLS")
-        context.check_nothing_to_send("the switch to TLS")
+        context.check_nothing_to_send(_SWITCH)
         self._binding = BindingExchange(ChannelBindings.from_bytes(answer))
 
     def _count(self) -> None:
