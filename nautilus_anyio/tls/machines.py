@@ -22,8 +22,8 @@ TLS_1_3: Final = "TLSv1.3"
 class Machine(Protocol):
     """One end of a TLS connection, bytes in, bytes out.
 
-    Every method may raise a `HandshakeError` that says how TLS failed; `EOFError` from `read` and `handshake` is an end of
-    the stream without TLS's own close.
+    Every method may raise a `HandshakeError` that says how TLS failed. `EOFError` is an end of the stream without TLS's own
+    close.
     """
 
     def handshake(self) -> bool:

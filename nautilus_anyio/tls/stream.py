@@ -74,6 +74,8 @@ class TlsStream(ByteStream):
             if item:
                 try:
                     self._machine.write(item)
+                except EOFError:  # the peer's stream has ended, and TLS with it
+                    raise BrokenResourceError from None
                 except HandshakeError as error:
                     raise ChannelFailed(error) from error
             await self._flush()
