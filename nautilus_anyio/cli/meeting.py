@@ -33,6 +33,7 @@ from .output import Output
 from .recording import recording_from
 from .resolving import Documents
 from .serving import Place, bound_from, listening, quieten_log
+from .tls import tls_from
 
 _PATIENCE: Final = 1.0
 """Seconds after which a peer that has not accepted us yet is likely to ask its owner."""
@@ -46,16 +47,19 @@ class Meeting:
     """The handshakes of one command, which share what is asked and told at the terminal.
 
     Args:
-        options: of a parser with `address`, `add_profile` and `add_recording`.
+        options: of a parser with `address`, `add_profile` and `add_recording`; perhaps `add_tls`.
         profile: what the handshakes are made of.
+        role: which end this is in them.
         each: whether there may be many handshakes, each with a transcript of its own.
     """
 
-    def __init__(self, options: argparse.Namespace, profile: Profile, *, each: bool = False) -> None:
+    def __init__(self, options: argparse.Namespace, profile: Profile, role: Role, *, each: bool = False) -> None:
         self._options = options
         self._profile = profile
         self._questions = Questions()
         self._documents = Documents()
+        self._role = role
+        self._tls = tls_from(options, role)
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
@@ -74,7 +78,7 @@ class Meeting:
 
             try:
                 left = deadline - anyio.current_time()
-                stream = await self._shake_hands(raw, INITIATOR, left, None, on_event=see)
+                stream = await self._shake_hands(raw, left, None, on_event=see)
             except Exception as error:  # raised below: a group would hide what it is
                 failure = error
             tasks.cancel_scope.cancel()
@@ -92,21 +96,22 @@ class Meeting:
     async def welcome(self, raw: ByteStream) -> SecureStream:
         """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
         remote = raw.extra(SocketAttribute.remote_address, None)
-        return await self._shake_hands(raw, RESPONDER, self._options.timeout, remote)
+        return await self._shake_hands(raw, self._options.timeout, remote)
 
     async def _shake_hands(
-        self, raw: ByteStream, role: Role, seconds: float, remote: object, on_event: EventHook | None = None
+        self, raw: ByteStream, seconds: float, remote: object, on_event: EventHook | None = None
     ) -> SecureStream:
         """Where a question was open when the time was over, the error says what to do about it."""
         asking = self._questions.of(remote)
         try:
             return await handshake(
                 raw,
-                role,
+                self._role,
                 self._profile,
                 timeout=seconds,
                 answer=answering(self._documents, asking),
                 on_event=on_event,
+                tls=self._tls,
                 **self._recorded,
             )
         except HandshakeTimeout as error:
@@ -121,7 +126,7 @@ class Meeting:
                 raise
             raise HandshakeTimeout(
                 f"nobody answered in {waited} whether {asking.open} is welcome",
-                hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
+                hint=(_ASKED if self._role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
                 step=error.step,
             ) from error
 
@@ -147,7 +152,7 @@ def say_listening(options: argparse.Namespace, where: str, **fields: object) -> 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
-    return await Meeting(options, profile).dial()
+    return await Meeting(options, profile, INITIATOR).dial()
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -170,7 +175,7 @@ async def each_peer(
     options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
-    meeting = Meeting(options, profile, each=True)
+    meeting = Meeting(options, profile, RESPONDER, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
@@ -198,7 +203,7 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
         handler: called with each secure stream, which is closed when it returns.
         what: what happens to peers, for the note that says where we listen.
     """
-    meeting = Meeting(options, profile, each=True)
+    meeting = Meeting(options, profile, RESPONDER, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
