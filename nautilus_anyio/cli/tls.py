@@ -56,12 +56,12 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
             file.open("rb").close()  # an error that names it
     exporting = importlib.util.find_spec("OpenSSL") is not None and importlib.util.find_spec("service_identity")
     make = _of_openssl if exporting else _of_ssl
-    name: str | None = options.tls_name or options.address[0] if role is INITIATOR else None
+    server_name = (options.tls_name or options.address[0]) if role is INITIATOR else None
     binding: Binding = options.tls_binding or "required"
     try:
         context = make(role, certificate, key or certificate, authorities)
         own = None if role is INITIATOR else certificate.read_bytes()
-        return Tls(context, server_name=name, binding=binding, certificate=own)
+        return Tls(context, server_name=server_name, binding=binding, certificate=own)
     except (ssl.SSLError, _openssl_error()) as error:
         files = ", ".join(str(file) for file in (certificate, key, authorities) if file is not None)
         raise ValueError(f"TLS cannot use {files}: expected certificates, and the key that fits, in PEM") from error
