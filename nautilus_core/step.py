@@ -119,6 +119,7 @@ class HandshakeStep(ABC, Generic[M]):
         inserts: names of the built-in steps that its commit may add: no other step can have them.
         facts: what else there is to know of it, by heading, for people: a table of the list has a column for each.
         seals: whether the step encrypts its message by itself, as Noise does.
+        last_words: after its failure, what the peer still gets as its message, before the alert.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -136,6 +137,7 @@ class HandshakeStep(ABC, Generic[M]):
     inserts: tuple[str, ...] = ()
     facts: Mapping[str, str] = _NO_FACTS
     seals: bool = False
+    last_words: bytes = b""
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:

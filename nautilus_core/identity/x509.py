@@ -101,6 +101,17 @@ def decode_chain(credential: bytes) -> Chain:
         ) from error
     if _encoder.encode(encoded) != credential:
         raise ValueError("the list of certificates is not encoded in the shortest form")
+    return load_chain(encoded)
+
+
+def load_chain(encoded: Sequence[bytes]) -> Chain:
+    """The chain of these certificates in DER; `ValueError`, which says why, unless it is in order, and of usable keys."""
+    if (
+        not 1 <= len(encoded) <= MAX_CERTIFICATES
+        or max(map(len, encoded)) > MAX_CERTIFICATE
+        or sum(map(len, encoded)) > MAX_CREDENTIAL
+    ):
+        raise ValueError(f"{len(encoded)} certificates with {sum(map(len, encoded))} bytes: that is more than is taken")
     try:
         chain = tuple([x509.load_der_x509_certificate(certificate) for certificate in encoded])
         _check_order(chain)
