@@ -17,7 +17,7 @@ from ..identity.identities import ANONYMOUS
 from ..identity.kinds import KINDS
 from ..identity.peers import Peer, VerifiedPeer, verify_tls
 from ..identity.policy import settle
-from ..identity.x509 import X509, encode_chain, key_of, load_chain
+from ..identity.x509 import X509, encode_certificates, load_chain
 from ..role import INITIATOR, Stage
 from ..step import MultiMessageStep, Reading
 from ..tls.flight import TlsDetails, TlsEnd, TlsResult
@@ -147,13 +147,11 @@ class TlsStep(MultiMessageStep):
                 alert=AlertCode.UNSUPPORTED_CERTIFICATE,
             )
         try:
-            chain = load_chain(certificates)
-            key = key_of(chain[0])
-            if key.scheme not in trust.schemes:
-                raise ValueError(f"a key for {key.scheme}; the trust policy takes {', '.join(trust.schemes)}")
-            if kind is KINDS[X509]:
-                return Presented((key,), evidence=chain)
-            return kind.read(encode_chain(chain), key.scheme)
+            presented = load_chain(certificates)
+            scheme = presented.keys[0].scheme
+            if scheme not in trust.schemes:
+                raise ValueError(f"a key for {scheme}; the trust policy takes {', '.join(trust.schemes)}")
+            return presented if kind is KINDS[X509] else kind.read(encode_certificates(certificates), scheme)
         except ValueError as error:
             raise _not_usable(error) from error
 

@@ -6,8 +6,7 @@ the rule that both are arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
@@ -15,10 +14,8 @@ from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError, NegotiationFailed
 from ..role import INITIATOR, Role
 from .flight import TlsFlight, TlsProblem, TlsResult
-from .problems import peer_gave_up, refused
-
-if TYPE_CHECKING:
-    from .settings import TlsSettings
+from .problems import problem_of
+from .settings import TlsSettings
 
 LABEL: Final = b"EXPORTER-Nautilus-TLS-Step"
 """Of the exporter (RFC 8446 section 7.5); its context is the transcript's hash before the step."""
@@ -45,7 +42,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_alerts",
         "_connection",
         "_left",
         "_length",
@@ -64,7 +60,6 @@ class Connection:
         self._length = length
         self._left = MAX_RECEIVED
         self._resumed = False
-        self._alerts = Alerts(settings.alpn)
         self._connection: SSL.Connection | None = None  # a replay needs none
 
     def advance(self, received: bytes) -> TlsFlight:
@@ -91,7 +86,8 @@ class Connection:
             self._resumed = self._resumed or resumes(data)
             return TlsFlight(data)
         except SSL.Error as error:
-            return TlsFlight(_output(connection), None, self._problem(error))
+            data, self._connection = _output(connection), None
+            return TlsFlight(data, None, problem_of(_reason(error), data, _verify_result(connection)))
         return self._complete(connection)
 
     def _begin(self) -> SSL.Connection:
@@ -100,8 +96,8 @@ class Connection:
         if context is None:
             raise LocalProtocolError("a TLS connection without a context")
         connection = SSL.Connection(context, None)
-        connection.set_app_data(self._alerts)
-        connection.set_info_callback(_keep_alert)
+        if settings.alpn:
+            connection.set_app_data(settings)
         if role is INITIATOR:
             connection.set_options(_NOTHING_OLDER)
             connection.set_connect_state()
@@ -122,25 +118,24 @@ class Connection:
     def _complete(self, connection: SSL.Connection) -> TlsFlight:
         """The handshake is complete on this end: what it yields, unless it is not what was agreed on."""
         data = _output(connection) if self._role is INITIATOR else b""  # what a server writes now are tickets
-        problem = self._wrong(connection)
+        alpn = connection.get_alpn_proto_negotiated()
+        problem = self._wrong(connection, alpn)
         if problem is not None:
             return TlsFlight(b"", None, problem)
         result = TlsResult(
             self._suite,
             connection.get_group_name() or "",
-            connection.get_alpn_proto_negotiated(),
-            _certificates(connection),
+            alpn,
+            _certificates(connection, self._role),
             connection.export_keying_material(LABEL, self._length, self._transcript_hash),
         )
         self._connection = None
         return TlsFlight(data, result)
 
-    def _wrong(self, connection: SSL.Connection) -> TlsProblem | None:
+    def _wrong(self, connection: SSL.Connection, alpn: bytes) -> TlsProblem | None:
         """What OpenSSL lets pass and this step does not."""
-        version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
-        if version != "TLSv1.3":
-            return TlsProblem(NegotiationFailed.__name__, "TLS: another version", "TLSv1.3", version, None, 70)
-        if cipher != self._suite:
+        cipher = connection.get_cipher_name()
+        if cipher != self._suite:  # which is one of TLS 1.3 alone, so that this checks the version, too
             return TlsProblem(
                 NegotiationFailed.__name__,
                 "TLS took another cipher suite than was agreed on before",
@@ -152,7 +147,7 @@ class Connection:
             return TlsProblem(
                 InvalidMessage.__name__, "TLS resumed an earlier session, in which nobody proves a key", alert=47
             )
-        wanted, alpn = self._settings.alpn, connection.get_alpn_proto_negotiated()
+        wanted = self._settings.alpn
         if wanted and alpn not in wanted:
             expected = ", ".join(map(repr, self._settings.alpn_names))
             received = repr(alpn.decode("ascii", "replace")) if alpn else "none"
@@ -160,33 +155,13 @@ class Connection:
             return TlsProblem(NegotiationFailed.__name__, message, expected, received, None, _NO_PROTOCOL)
         return _trailing(connection)
 
-    def _problem(self, error: SSL.Error) -> TlsProblem:
-        """What has failed, by the alert that came, or that has left."""
-        alerts = self._alerts
-        self._connection = None
-        if alerts.received is not None:
-            return peer_gave_up(alerts.received)
-        return refused(alerts.sent, _reason(error))
 
-
-class Alerts:
-    """The alerts of one connection, and the protocols that it may select: what OpenSSL's callbacks know."""
-
-    __slots__ = ("alpn", "received", "sent")
-
-    def __init__(self, alpn: Sequence[bytes]) -> None:
-        self.alpn = alpn
-        self.sent: int | None = None
-        self.received: int | None = None
-
-
-def _keep_alert(connection: SSL.Connection, where: int, value: int) -> None:
-    if where & SSL.SSL_CB_ALERT:
-        alerts: Alerts = connection.get_app_data()
-        if where & SSL.SSL_CB_READ:
-            alerts.received = value & 0xFF
-        else:
-            alerts.sent = value & 0xFF
+def _verify_result(connection: SSL.Connection) -> int:
+    """Why OpenSSL did not verify the chain (X509_STORE_CTX_get_error(3)), for the error's words: pyOpenSSL has no call for it."""
+    try:
+        return int(getattr(SSL, "_lib").SSL_get_verify_result(getattr(connection, "_ssl")))  # noqa: B009
+    except (AttributeError, TypeError, ValueError):
+        return 0
 
 
 def _possession_alone(*_: Any) -> bool:
@@ -196,9 +171,9 @@ def _possession_alone(*_: Any) -> bool:
 
 def select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
     """A server's choice: the first of its own that was offered; none where there is none, which `_wrong` refuses."""
-    alerts = connection.get_app_data()
-    if isinstance(alerts, Alerts):
-        for protocol in alerts.alpn:
+    settings = connection.get_app_data()  # of a connection of ours: a context may serve others, too
+    if isinstance(settings, TlsSettings):
+        for protocol in settings.alpn:
             if protocol in offered:
                 return protocol
     return SSL.NO_OVERLAPPING_PROTOCOLS
@@ -217,14 +192,12 @@ def _output(connection: SSL.Connection) -> bytes:
         return b"".join(parts)
 
 
-def _certificates(connection: SSL.Connection) -> tuple[bytes, ...]:
-    """Those that the peer has shown, its own first: where this side is the server, OpenSSL keeps that one apart."""
-    leaf = connection.get_peer_certificate()
-    if leaf is None:
-        return ()
-    own = dump_certificate(FILETYPE_ASN1, leaf)
-    chain = [dump_certificate(FILETYPE_ASN1, one) for one in connection.get_peer_cert_chain() or ()]
-    return tuple(chain) if chain[:1] == [own] else (own, *chain)
+def _certificates(connection: SSL.Connection, role: Role) -> tuple[bytes, ...]:
+    """Those that the peer has shown, its own first: OpenSSL gives a server that one apart (SSL_get_peer_cert_chain(3))."""
+    chain = connection.get_peer_cert_chain() or []
+    if role is not INITIATOR and (leaf := connection.get_peer_certificate()) is not None:
+        chain.insert(0, leaf)
+    return tuple([dump_certificate(FILETYPE_ASN1, one) for one in chain])
 
 
 def _trailing(connection: SSL.Connection) -> TlsProblem | None:

@@ -91,6 +91,27 @@ _NOT_TLS: Final = frozenset(
 )
 """OpenSSL's reasons for what is no TLS at all, whichever alert it sends of it."""
 
+_ALERTS_OF: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "peer did not return a certificate": 116,
+        "bad signature": 51,
+        "digest check failed": 51,
+        "bad digest length": 51,
+        "decryption failed or bad record mac": 20,
+        "wrong signature type": 47,
+        "unexpected message": 10,
+        "length mismatch": 50,
+        "bad extension": 50,
+    }
+)
+"""Which alert OpenSSL sends for a reason, where it leaves encrypted."""
+
+_NOT_VERIFIED: Final = "certificate verify failed"
+_UNVERIFIED: Final[Mapping[int, int]] = MappingProxyType(
+    {7: 51, 10: 45, 18: 48, 19: 48, 20: 48, 21: 48, 22: 48, 23: 44, 24: 48, 26: 43, 27: 48, 28: 42}
+)
+"""Which alert OpenSSL sends for a chain, by what is wrong with it: signature, date, unknown authority, revoked, purpose."""
+
 _HINTS: Final[Mapping[int, str]] = MappingProxyType(
     {
         45: "the peer needs a new certificate, or one of the two clocks is wrong",
@@ -101,12 +122,34 @@ _HINTS: Final[Mapping[int, str]] = MappingProxyType(
 )
 
 
+_BY_WORDS: Final[Mapping[str, int]] = MappingProxyType({name.replace("_", " "): code for code, name in _NAMES.items()})
+_UNKNOWN: Final = 255
+_ALERT: Final = b"\x15\x03\x03\x00\x02"
+"""A record of TLS that holds an alert in the clear."""
+
+
 def named(alert: int) -> str:
     """An alert of TLS, for an error's text."""
     return f"{_NAMES.get(alert, 'unknown alert')} ({alert})"
 
 
-def peer_gave_up(alert: int) -> TlsProblem:
+def problem_of(reason: str, data: bytes, verified: int) -> TlsProblem:
+    """Why a TLS handshake has failed.
+
+    Args:
+        reason: OpenSSL's, in words, which name the alert that the peer has sent.
+        data: what this side has sent of it: its alert, in the clear up to the peer's first encrypted flight.
+        verified: why OpenSSL did not verify the peer's chain, a number of X509_STORE_CTX_get_error(3); 0 where that is not known.
+    """
+    _, found, name = reason.partition(" alert ")
+    if found:
+        return _peer_gave_up(_BY_WORDS.get(name, _UNKNOWN))
+    if len(data) >= 7 and data[-7:-2] == _ALERT:
+        return _refused(data[-1], reason)
+    return _refused(_ALERTS_OF.get(reason) if reason != _NOT_VERIFIED else _UNVERIFIED.get(verified, 42), reason)
+
+
+def _peer_gave_up(alert: int) -> TlsProblem:
     """The peer has sent an alert of TLS."""
     said = alert_meaning(alert) if alert in AlertCode.__members__.values() else _NAMES.get(alert, "an unknown alert")
     return TlsProblem(
@@ -117,7 +160,7 @@ def peer_gave_up(alert: int) -> TlsProblem:
     )
 
 
-def refused(alert: int | None, reason: str) -> TlsProblem:
+def _refused(alert: int | None, reason: str) -> TlsProblem:
     """This side's TLS has failed.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
@@ -55,11 +55,13 @@ class TlsSettings:
     suites: Mapping[str, CipherSuite] = field(init=False)
     asks_client: bool = field(init=False)
     _has_certificate: bool = field(init=False)
+    _connection: Callable[..., TlsEnd] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.server_name is not None and (not is_dns_name(self.server_name) or "*" in self.server_name):
             raise ValueError(f"{self.server_name!r} is no DNS name: TLS tells a server no other names")
         alpn = _protocols(self.alpn_names)
+        put = object.__setattr__
         suites, has_certificate = TLS_SUITES, True
         if self.context is not None:
             module = connection_module()
@@ -67,7 +69,7 @@ class TlsSettings:
                 module.set_alpn(self.context)
             names, has_certificate = module.inspect(self.context)
             suites = _suites(names)
-        put = object.__setattr__
+            put(self, "_connection", module.Connection)
         put(self, "alpn", alpn)
         put(self, "suites", suites)
         put(self, "asks_client", X509 in self.trust.credential_types)
@@ -96,12 +98,8 @@ class TlsSettings:
 
     def end(self, role: Role, suite: CipherSuite, transcript_hash: bytes) -> TlsEnd:
         """A fresh connection, which nothing is asked of yet."""
-        if self.context is None:
-            return _NoEnd()
-        end: TlsEnd = connection_module().Connection(
-            self, role, suite.tls_name, transcript_hash, suite.hash.digest_size
-        )
-        return end
+        make = self._connection
+        return _NoEnd() if make is None else make(self, role, suite.tls_name, transcript_hash, suite.hash.digest_size)
 
 
 class _NoEnd:
