@@ -59,8 +59,11 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange
 from .steps.hello import HelloResponse, NodeHello
 from .steps.key_agreement import KeyAgreement
 from .steps.session_keys import SessionKeyDerivation
+from .steps.tls import TlsStep
 from .steps.upgrade import TransportUpgrade, UpgradeToTls
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+from .tls.flight import TlsDetails
+from .tls.settings import TlsSettings
 from .transport import Channel
 
 __all__ = [
@@ -138,6 +141,9 @@ __all__ = [
     "StepCompleted",
     "StepList",
     "StepSkipped",
+    "TlsDetails",
+    "TlsSettings",
+    "TlsStep",
     "TransportUpgrade",
     "TrustPolicy",
     "UpgradeToTls",

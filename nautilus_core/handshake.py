@@ -455,11 +455,19 @@ class Handshake:
         if self._recorder is not None:
             self._recorder.failed(error)
         if alert is not None:
+            self._write_last_words()
             self._stream.write_alert(alert, retry_after)
         for step in self.steps:
             step.forget()
         self._stream.release()
         self._context.forget()
+
+    def _write_last_words(self) -> None:
+        """Of the step that has failed: where it waits for our message, its own protocol can say there why."""
+        step = self.steps.current
+        if step.last_words:
+            with suppress(LocalProtocolError):  # it is too long
+                self._stream.write(step, step.last_words)
 
     def _where(self) -> str:
         return self.steps.current.name

@@ -120,6 +120,7 @@ class HandshakeStep(ABC, Generic[M]):
         facts: what else there is to know of it, by heading, for people: a table of the list has a column for each.
         binds: whether it carries the channel bindings of a `Handshake`.
         seals: whether the step encrypts its message by itself, as Noise does.
+        last_words: after its failure, what the peer still gets as its message, before the alert.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -138,6 +139,7 @@ class HandshakeStep(ABC, Generic[M]):
     facts: Mapping[str, str] = _NO_FACTS
     binds: bool = False
     seals: bool = False
+    last_words: bytes = b""
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:

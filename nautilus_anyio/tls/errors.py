@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from nautilus_core import (
@@ -17,42 +15,6 @@ from nautilus_core import (
 )
 
 STEP: Final = "tls"
-
-ALERTS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "unexpected message": 10,
-        "bad record mac": 20,
-        "decryption failed": 21,
-        "record overflow": 22,
-        "decompression failure": 30,
-        "handshake failure": 40,
-        "no certificate": 41,
-        "bad certificate": 42,
-        "unsupported certificate": 43,
-        "certificate revoked": 44,
-        "certificate expired": 45,
-        "certificate unknown": 46,
-        "illegal parameter": 47,
-        "unknown ca": 48,
-        "access denied": 49,
-        "decode error": 50,
-        "decrypt error": 51,
-        "protocol version": 70,
-        "insufficient security": 71,
-        "internal error": 80,
-        "inappropriate fallback": 86,
-        "user canceled": 90,
-        "user cancelled": 90,
-        "missing extension": 109,
-        "unsupported extension": 110,
-        "unrecognized name": 112,
-        "bad certificate status response": 113,
-        "unknown psk identity": 115,
-        "certificate required": 116,
-        "no application protocol": 120,
-    }
-)
-"""Alerts of TLS (RFC 8446 section 6), by the words that OpenSSL has for them."""
 
 _ALERT: Final = re.compile(r"(?:alert |^tlsv1 (?!alert))(.+)")
 _NOTHING_IN_COMMON: Final = (
@@ -95,10 +57,10 @@ def failed(reason: str) -> HandshakeError:
     """The error for what OpenSSL gives as its reason: `tlsv1 alert unknown ca`, `NO_SHARED_CIPHER`."""
     words = reason.replace("_", " ").lower().strip()
     alert = _ALERT.search(words)
-    if alert is not None and alert[1] in ALERTS:
-        code = ALERTS[alert[1]]
+    code = None if alert is None else alert_called(alert[1])
+    if code is not None:
         return PeerAborted(
-            f"the peer has ended TLS with the alert {alert[1]!r} ({code})",
+            f"the peer has ended TLS with the alert {named(code)}",
             code=code,
             hint="the peer does not accept this side's certificate" if 41 <= code <= 48 or code == 116 else None,
             step=STEP,

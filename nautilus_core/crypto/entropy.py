@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x448 import X448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 if TYPE_CHECKING:
+    from ..tls.flight import TlsEnd, TlsFlight
     from .hashing import HashFunction
     from .signatures import SigningKey
 
@@ -69,6 +70,10 @@ class Entropy:
     def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
         """HKDF-Extract (RFC 5869 section 2.2) of a pre-shared key; `salt` is at most a hash long."""
         return function.hmac(salt, psk)
+
+    def tls(self, end: TlsEnd, received: bytes) -> TlsFlight:
+        """What a TLS connection answers to the peer's bytes: it draws its own randomness, and uses its own private key."""
+        return end.advance(received)
 
 
 SYSTEM_ENTROPY: Final = Entropy()

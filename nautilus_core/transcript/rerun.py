@@ -55,6 +55,9 @@ class _TapeFirst(ReplayingEntropy):
             else self._fresh.extract(function, salt, psk)
         )
 
+    def tls(self, end: Any, received: bytes) -> Any:
+        return super().tls(end, received) if self._has("tls") else self._fresh.tls(end, received)
+
 
 def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> Session:
     """Give a fresh engine what the peer had sent, with the recorded secrets: does the handshake complete with `profile`?

@@ -137,31 +137,31 @@ async def refused(tls: Tls, wanted: Tls, reason: str, alert: str) -> None:
             await connect(HOST, port, initiator(), tls=wanted)
     (error,) = seen
     assert isinstance(error, PeerAborted)
-    assert f"with the alert {alert!r}" in str(error)
+    assert f"with the alert {alert} (" in str(error)
 
 
 @both
 async def test_a_certificate_of_a_stranger(library: Library) -> None:
     tls = Tls(client_context(library, STRANGER))
-    await refused(server("openssl"), tls, "self-signed certificate in certificate chain", "unknown ca")
+    await refused(server("openssl"), tls, "self-signed certificate in certificate chain", "unknown_ca")
 
 
 @both
 async def test_a_certificate_that_has_expired(library: Library) -> None:
-    await refused(Tls(Leaf(days=-1).context()), client(library), "certificate has expired", "certificate expired")
+    await refused(Tls(Leaf(days=-1).context()), client(library), "certificate has expired", "certificate_expired")
 
 
 @both
 async def test_a_certificate_for_another_purpose(library: Library) -> None:
     leaf = Leaf(purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
-    await refused(Tls(leaf.context()), client(library), "certificate purpose", "unsupported certificate")
+    await refused(Tls(leaf.context()), client(library), "certificate purpose", "unsupported_certificate")
 
 
 @both
 async def test_a_certificate_that_was_revoked(library: Library) -> None:
     context, leaf = client_context(library), Leaf()
     leaf.revoke_in(context)
-    await refused(Tls(leaf.context()), Tls(context), "certificate revoked", "certificate revoked")
+    await refused(Tls(leaf.context()), Tls(context), "certificate revoked", "certificate_revoked")
 
 
 @both
@@ -188,7 +188,7 @@ async def test_a_client_may_have_to_have_a_certificate(library: Library) -> None
     async with failures_of(tls) as (port, seen):
         async with await connect(HOST, port, initiator(), tls=with_one) as stream:
             assert await told(stream, b"yes") == b"yes"
-        with pytest.raises(PeerAborted, match=r"alert 'certificate required' \(116\)"):
+        with pytest.raises(PeerAborted, match=r"alert certificate_required \(116\)"):
             await connect(HOST, port, initiator(), tls=client(library))
     assert "the peer has no TLS certificate, and one is required" in str(seen[0])
 
@@ -198,7 +198,7 @@ async def test_no_version_in_common(library: Library) -> None:
     new = server_context("ssl")
     new.minimum_version = ssl.TLSVersion.TLSv1_3
     async with failures_of(Tls(new, certificate=server("ssl").certificate)) as (port, seen):
-        with pytest.raises(PeerAborted, match=r"alert 'protocol version' \(70\)"):
+        with pytest.raises(PeerAborted, match=r"alert protocol_version \(70\)"):
             await connect(HOST, port, initiator(), tls=Tls(use_tls_1_2(client_context(library))))
     assert isinstance(seen[0], NegotiationFailed)
 
