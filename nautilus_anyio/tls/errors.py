@@ -13,6 +13,7 @@ from nautilus_core import (
     NegotiationFailed,
     PeerAborted,
 )
+from nautilus_core.tls.problems import alert_called, named
 
 STEP: Final = "tls"
 
