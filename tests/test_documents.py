@@ -25,11 +25,19 @@ EXPECTED = [
 ]
 
 
-def output_of(program: str) -> str:
+def output_of(program: str, *arguments: str) -> str:
     """What a program prints; it complains of nothing."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stderr == ""
     return done.stdout
+
+
+def on(backend: str, program: str) -> str:
+    """A program on the event loop `backend`."""
+    assert program.count("anyio.run(main)") == 1
+    return program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
 
 
 def test_there_are_three_ways_of_use() -> None:
@@ -50,10 +58,34 @@ def test_a_kind_of_credential_of_ones_own_is_one_class() -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> None:
-    program = programs("docs/binding.md")[-1]
-    assert program.count("anyio.run(main)") == 1
-    program = program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    program = on(backend, programs("docs/binding.md")[-1])
     assert output_of(program) == "b'HELLO THROUGH A WEBSOCKET' True\n"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("way", "suite", "binding"),
+    [
+        ("plain", "X25519MLKEM768_AES256GCM_SHA384", None),
+        ("step", "TLS13_AES256GCM_SHA384", None),
+        ("inside", "X25519MLKEM768_AES256GCM_SHA384", "tls-exporter"),
+    ],
+)
+def test_one_program_runs_in_the_clear_with_tls_as_a_step_and_inside_tls(
+    way: str, suite: str, binding: str | None, backend: str
+) -> None:
+    program = on(backend, programs("docs/tls.md")[0])
+    assert output_of(program, way) == f"{suite} {binding} b'acme says hello'\n"
+
+
+def test_the_policy_of_the_tls_page_runs_as_it_stands() -> None:
+    assert output_of(programs("docs/tls.md")[1]) == "('raw-public-key',)\n"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_man_in_the_middle_of_the_tls_page_is_caught_by_a_binding_alone(backend: str) -> None:
+    program = on(backend, programs("docs/tls.md")[2])
+    assert output_of(program) == "with a binding caught in 100 of 100\nwithout one caught in 0 of 100\n"
 
 
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])

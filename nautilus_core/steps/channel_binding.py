@@ -16,12 +16,12 @@ from ..channel_binding import MOST_BINDINGS, ChannelBinding, ChannelBindings
 from ..crypto.hashing import SHA256
 from ..errors import AlertCode, AuthenticationFailed, InvalidMessage
 from ..role import INITIATOR, RESPONDER, Role
-from .fields import Mac, Offer, check_distinct, listed
+from .fields import Offer, check_distinct, listed
 
 CHANNEL_BINDING: Final = "channel-binding"
 _LABEL: Final = b"nautilus/1 channel binding"
 
-_Said: TypeAlias = tuple[Offer, Mac]
+_Said: TypeAlias = tuple[Offer, Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]]
 _Offered: TypeAlias = Annotated[tuple[_Said, ...], msgspec.Meta(max_length=MOST_BINDINGS)]
 
 _encode: Final = msgspec.msgpack.Encoder().encode
