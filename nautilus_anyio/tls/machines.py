@@ -6,17 +6,19 @@ pyOpenSSL has the exporter that `ssl` lacks, and knows its own certificate.
 from __future__ import annotations
 
 import ssl
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from nautilus_core import INITIATOR, HandshakeError, Role
+from nautilus_core import INITIATOR, HandshakeError, LocalProtocolError, Role
 from nautilus_core.channel_binding import EXPORTER_LABEL, EXPORTER_LENGTH
 
 from . import errors
 
 TLS_1_3: Final = "TLSv1.3"
+_PIECE: Final = 65_536
 
 
 class Machine(Protocol):
@@ -70,6 +72,7 @@ class StandardMachine:
         self._role = role
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._early = b""
         client = role is INITIATOR
         try:
             self._tls = context.wrap_bio(
@@ -93,6 +96,12 @@ class StandardMachine:
 
     def read(self, most: int) -> bytes | None:
         """See `Machine`."""
+        if self._early:
+            data, self._early = self._early[:most], self._early[most:]
+            return data
+        return self._read(most)
+
+    def _read(self, most: int) -> bytes | None:
         try:
             return self._tls.read(most)
         except ssl.SSLWantReadError:
@@ -112,7 +121,12 @@ class StandardMachine:
             raise _of_ssl(error) from error
 
     def close(self) -> None:
-        """See `Machine`."""
+        """See `Machine`. `unwrap` looks for the peer's close at once, and would fall over data: that is read before."""
+        try:
+            while data := self._read(_PIECE):
+                self._early += data
+        except (HandshakeError, EOFError):
+            return
         try:
             self._tls.unwrap()
         except ssl.SSLError:  # it has written the close and waits for the peer's; or there is nobody to say it to
@@ -177,6 +191,7 @@ class OpenSslMachine:
         if context.get_verify_mode() & SSL.VERIFY_PEER:
             if not server_name:
                 raise ValueError("the context verifies the server, so it needs a name: Tls(context, server_name=...)")
+            _check_name_can_be_compared()
             self._name = server_name
         if server_name and not is_address(server_name):
             tls.set_tlsext_host_name(server_name.encode("idna"))
@@ -231,7 +246,7 @@ class OpenSslMachine:
         pieces = []
         try:
             while True:
-                pieces.append(self._tls.bio_read(65_536))
+                pieces.append(self._tls.bio_read(_PIECE))
         except self._api.WantReadError:
             return b"".join(pieces)
 
@@ -281,6 +296,11 @@ class OpenSslMachine:
             return str(ffi.string(lib.X509_verify_cert_error_string(result)).decode())
         except (ImportError, AttributeError):
             return "it does not verify"
+
+
+def _check_name_can_be_compared() -> None:
+    if find_spec("service_identity") is None:
+        raise LocalProtocolError("TLS by pyOpenSSL needs service-identity: install nautilus-handshake[tls]")
 
 
 def _check_name(connection: Any, name: str) -> None:

@@ -44,6 +44,7 @@ class TlsStream(ByteStream):
         self._role = role
         self._sending = Lock(fast_acquire=True)
         self._receiving = ResourceGuard("receiving from")
+        self._unsent = b""
         self._broken = False
         self._closed = False
         self._ended = False
@@ -136,9 +137,9 @@ class TlsStream(ByteStream):
             await self._flush()
 
     async def _flush(self) -> None:
-        """Send what TLS has written. What is not sent whole breaks the stream: the next record would not open."""
-        data = self._machine.take()
-        if data:
+        """Send what TLS has written, in order. What is not sent whole breaks the stream: the next record would not open."""
+        while data := self._unsent + self._machine.take():
+            self._unsent = b""
             try:
                 await self._transport.send(data)
             except BaseException:
@@ -146,14 +147,11 @@ class TlsStream(ByteStream):
                 raise
 
     async def _answer(self) -> None:
-        """Reading may have had TLS write something: an answer to a key update."""
-        if data := self._machine.take():
+        """Reading may have had TLS write something: an answer to a key update. Who is sending sends that as well."""
+        self._unsent += self._machine.take()
+        if self._unsent and not self._sending.locked():
             async with self._sending:
-                try:
-                    await self._transport.send(data + self._machine.take())
-                except BaseException:
-                    self._broken = True
-                    raise
+                await self._flush()
 
     async def _take_in(self) -> bytes:
         try:

@@ -36,6 +36,7 @@ from nautilus_core import (
 
 from .certified import CA, CERTIFICATE, HOST, LIBRARIES, Library, client, client_context, pem_of, server, server_context
 from .helpers import echo, initiator, listening, raw_pair, responder
+from .middle import Changed
 
 OPENSSL: Final = shutil.which("openssl") or "openssl"
 pytestmark = pytest.mark.anyio
@@ -85,6 +86,16 @@ def test_the_command_is_there() -> None:
     assert shutil.which("openssl"), "install openssl: these tests need another implementation at the other end"
 
 
+class Filtered(Changed):
+    """Without what `openssl` says for people when it has done a command."""
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        """The next bytes that it got from its peer."""
+        while not (data := re.sub(rb"(?:SSL_[a-z_]+[^\n]*|Read BLOCK)\n", b"", await super().receive(max_bytes))):
+            pass
+        return data
+
+
 async def keying_material(stream: StapledByteStream) -> bytes:
     """What `openssl` says that its exporter gives."""
     text = b""
@@ -104,7 +115,7 @@ async def test_openssl_is_the_server_and_says_what_the_exporter_gives(files: Pat
         async def respond() -> None:
             binding = ChannelBinding("tls-exporter", await keying_material(pipe))
             bindings = ChannelBindings((binding,))
-            async with await handshake(pipe, RESPONDER, responder(), channel_bindings=bindings) as stream:
+            async with await handshake(Filtered(pipe), RESPONDER, responder(), channel_bindings=bindings) as stream:
                 await echo(stream)
 
         tasks.start_soon(respond)
@@ -112,6 +123,11 @@ async def test_openssl_is_the_server_and_says_what_the_exporter_gives(files: Pat
             assert stream.session.tls_binding == "tls-exporter"
             await stream.send(b"through openssl")
             assert await stream.receive() == b"through openssl"
+            for command in (b"K\n", b"k\n"):  # a key update of TLS, with an answer and without
+                await pipe.send(command)
+                await anyio.sleep(0.05)
+                await stream.send(b"under new keys")
+                assert await stream.receive() == b"under new keys"
 
 
 @both
