@@ -24,6 +24,9 @@ MAX_RECEIVED: Final = 131_072
 """Bytes that TLS takes from a peer: OpenSSL's own limit for certificates is 102,400."""
 
 _NOTHING_OLDER: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2 | SSL.OP_NO_SSLv2 | SSL.OP_NO_SSLv3
+_SERVER: Final = _NOTHING_OLDER | SSL.OP_CIPHER_SERVER_PREFERENCE
+_SERVER_WITHOUT_CACHE: Final = _SERVER | SSL.OP_NO_TICKET
+"""Tickets are discarded: without a cache, so that nothing is stored instead, they need not be encrypted either."""
 _CHUNK: Final = 16_384
 _NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
 _PRE_SHARED_KEY: Final = 41
@@ -106,7 +109,9 @@ class Connection:
             if settings.alpn:
                 connection.set_alpn_protos(list(settings.alpn))
             return connection
-        connection.set_options(_NOTHING_OLDER | SSL.OP_CIPHER_SERVER_PREFERENCE)
+        connection.set_options(
+            _SERVER if context.get_session_cache_mode() & SSL.SESS_CACHE_SERVER else _SERVER_WITHOUT_CACHE
+        )
         connection.set_accept_state()
         mode = own = context.get_verify_mode()
         if settings.asks_client:

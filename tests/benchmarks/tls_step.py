@@ -3,7 +3,8 @@
     python -m tests.benchmarks.tls_step [--json] [--rounds N]
 
 Both ends show a certificate of one authority (ECDSA P-256), and OpenSSL verifies the two chains, in all cases with the same two
-contexts. *Bare* makes the two connections and the handshake, and no more. *step* is `TlsStep` alone: fresh steps and contexts
+contexts. *Bare* makes the two connections and the handshake, and no more; *bare with results* takes from both what a step takes,
+too: the exporter's output and the peer's certificates. *step* is `TlsStep` alone: fresh steps and contexts
 of the engine, the same flights in frames and in the transcript, the exporter's output into the key schedule, the peer's
 certificate read and judged by a policy. *profile* is the whole of `profiles.tls`: fresh engines, hello, suites, TLS, both
 Finished, all events drained, until the initiator's channel has opened the responder's acceptance. *authorities* is the same
@@ -70,8 +71,8 @@ def make_context(role: Role, *, verifies: bool) -> SSL.Context:
     return context
 
 
-def bare(contexts: Mapping[Role, SSL.Context]) -> Callable[[], SSL.Connection]:
-    """The handshake without us."""
+def bare(contexts: Mapping[Role, SSL.Context], *, results: bool = False) -> Callable[[], SSL.Connection]:
+    """The handshake without us; with `results`, both ends take what a step takes from it."""
 
     def run() -> SSL.Connection:
         client, server = SSL.Connection(contexts[INITIATOR], None), SSL.Connection(contexts[RESPONDER], None)
@@ -88,6 +89,10 @@ def bare(contexts: Mapping[Role, SSL.Context]) -> Callable[[], SSL.Connection]:
                     break
             receiver.bio_write(sender.bio_read(16_384))
             sender, receiver = receiver, sender
+        if results:
+            for end in (client, server):
+                end.export_keying_material(b"EXPERIMENTAL", 48, bytes(48))
+                end.get_peer_certificate(as_cryptography=True)
         return client
 
     return run
@@ -165,6 +170,7 @@ def measure(rounds: int) -> dict[str, Any]:
     by_us = {INITIATOR: trust.authorities([ROOT], name=NAME), RESPONDER: trust.authorities([ROOT])}
     cases: dict[str, Callable[[], Any]] = {
         "bare": bare(verifying),
+        "with results": bare(verifying, results=True),
         "step": step_alone(settings),
         "profile": whole({role: profiles.tls(verifying[role], trust=anybody) for role in Role}),
         "authorities": whole(
@@ -174,8 +180,9 @@ def measure(rounds: int) -> dict[str, Any]:
     group = cases["bare"]().get_group_name()
     results: dict[str, Any] = {}
     for name in ("step", "profile", "authorities"):
-        times = interleaved({"bare": cases["bare"], name: cases[name]}, rounds)
+        times = interleaved({one: cases[one] for one in ("bare", "with results", name)}, rounds)
         results[f"{name}_ratio_to_bare"] = ratio(times, name)
+        results[f"{name}_ratio_to_bare_with_results"] = ratio(times, name, "with results")
         results[f"{name}_ratio_to_bare_best_round"] = min(times[name]) / min(times["bare"])
         results[f"{name}_us"] = statistics.median(times[name])
         results[f"{name}_bare_us"] = statistics.median(times["bare"])
@@ -184,7 +191,9 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """The results for people."""
-    lines = [f"{'both sides, mutual, ' + str(results['group']):<46}{'us':>8}{'bare us':>10}{'ratio':>8}{'best':>8}"]
+    lines = [
+        f"{'both sides, mutual, ' + str(results['group']):<46}{'us':>8}{'bare us':>10}{'ratio':>8}{'best':>8}{'with results':>14}"
+    ]
     for name, words in (
         ("step", f"TlsStep alone (at most {LIMIT})"),
         ("profile", "profiles.tls, whole"),
@@ -192,7 +201,8 @@ def table(results: dict[str, Any]) -> str:
     ):
         times = f"{results[f'{name}_us']:>8.0f}{results[f'{name}_bare_us']:>10.0f}"
         best = results[f"{name}_ratio_to_bare_best_round"]
-        lines.append(f"{words:<46}{times}{results[f'{name}_ratio_to_bare']:>8.3f}{best:>8.3f}")
+        other = results[f"{name}_ratio_to_bare_with_results"]
+        lines.append(f"{words:<46}{times}{results[f'{name}_ratio_to_bare']:>8.3f}{best:>8.3f}{other:>14.3f}")
     return "\n".join(lines)
 
 

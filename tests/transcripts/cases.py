@@ -17,6 +17,7 @@ from .failures import FAILURES
 from .noise import NOISE
 from .people import identity
 from .sides import initiator, responder
+from .tls import TLS
 
 
 def _with_steps(profile: Profile) -> Profile:
@@ -171,5 +172,5 @@ _BASIC: Final[dict[str, Case]] = {
     ),
 }
 
-CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **BINDINGS, **FAILURES}
+CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **TLS, **BINDINGS, **FAILURES}
 """Every recorded handshake: `<name>.initiator.jsonl` and `<name>.responder.jsonl`."""
