@@ -102,7 +102,9 @@ async def handshake(
         ValueError: `tls` cannot do what it says.
     """
     async with _owned(stream):
-        log, below = log_to(key_log), as_tls(tls, role)
+        log, below = log_to(key_log), as_tls(tls, role, profile)
+        if below is not None and channel_bindings is not None:
+            raise ValueError("channel_bindings= is for a stream that is inside TLS already; tls= makes them itself")
         options = Options(timeout, answer, on_event, record, log, wait_for_accept, below, channel_bindings)
         return await handshake_over(stream, role, profile, options)
 
@@ -324,7 +326,7 @@ async def connect(
         HandshakeError: the handshake failed, or TLS did.
         OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
     """
-    below = as_tls(tls, INITIATOR, host)
+    below = as_tls(tls, INITIATOR, profile, host)
     options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept, below)
     return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options)
 
@@ -342,7 +344,7 @@ async def connect_unix(
     tls: AnyTls | None = None,
 ) -> SecureStream:
     """The same over the Unix socket at `path`; the other arguments and the errors are those of `connect`."""
-    below = as_tls(tls, INITIATOR)
+    below = as_tls(tls, INITIATOR, profile)
     options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept, below)
     return await _dialed(partial(anyio.connect_unix, path), os.fspath(path), profile, options)
 

@@ -121,7 +121,7 @@ class SecureListener(Listener[SecureStream]):
             prepare_folder(record.path)
         self._listener = listener
         self._profile = profile
-        self._options = Options(timeout, answer, on_event, record, log_to(key_log), tls=as_tls(tls, RESPONDER))
+        self._options = Options(timeout, answer, on_event, record, log_to(key_log), tls=as_tls(tls, RESPONDER, profile))
         self._on_error = on_error
 
     @property

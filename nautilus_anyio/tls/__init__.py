@@ -11,7 +11,7 @@ from anyio.streams.tls import TLSAttribute
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from nautilus_core import INITIATOR, RESPONDER, ChannelBinding, ChannelBindings, Role
+from nautilus_core import INITIATOR, RESPONDER, ChannelBinding, ChannelBindings, Profile, Role, UpgradeToTls
 from nautilus_core.channel_binding import TLS_EXPORTER, server_end_point
 
 from .machines import TLS_1_3, Machine, OpenSslMachine, StandardMachine
@@ -65,7 +65,7 @@ class Tls:
             object.__setattr__(self, "certificate", _in_der(self.certificate))
 
     def check(self, role: Role) -> None:
-        """Raise `ValueError` where this end could not do what is required of it."""
+        """Raise `ValueError` where this end could not do what is required of it: it does not know its own certificate."""
         needs_it = role is RESPONDER and self.binding == "required" and isinstance(self.context, ssl.SSLContext)
         if needs_it and self.certificate is None:
             raise ValueError(_NEEDS_CERTIFICATE)
@@ -97,11 +97,17 @@ class Tls:
 AnyTls: TypeAlias = "AnyContext | Tls"
 
 
-def as_tls(tls: AnyTls | None, role: Role, server_name: str | None = None) -> Tls | None:
-    """What `tls=` was given, as a `Tls`, checked for `role`; `server_name` where it has none."""
-    if tls is None:
+def as_tls(tls: AnyTls | None, role: Role, profile: Profile, server_name: str | None = None) -> Tls | None:
+    """What `tls=` was given, as a `Tls`, checked for `role` and `profile`; `server_name` where it has none.
+
+    Raises:
+        ValueError: it cannot do what it says, or the upgrade stands in one of the two only: there would be no TLS.
+    """
+    made = Tls(tls) if tls is not None and not isinstance(tls, Tls) else tls
+    if (UpgradeToTls.name in profile.outline.names) is not (made is not None and made.upgrade):
+        raise ValueError(f"the step {UpgradeToTls.name!r} in the profile and tls=Tls(..., upgrade=True) go together")
+    if made is None:
         return None
-    made = tls if isinstance(tls, Tls) else Tls(tls)
     made.check(role)
     return replace(made, server_name=server_name) if made.server_name is None and role is INITIATOR else made
 

@@ -70,6 +70,10 @@ class Changed(ByteStream):
         self._left = end
         self.received = 0
 
+    def cut(self) -> None:
+        """It ends now."""
+        self._left = 0
+
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         return self._stream.extra_attributes

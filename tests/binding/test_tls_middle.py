@@ -19,8 +19,8 @@ from .middle import Changed, Middle
 pytestmark = pytest.mark.anyio
 both = pytest.mark.parametrize("library", LIBRARIES)
 FAST: dict[str, Any] = {"suites": ("X25519_AES128GCM_SHA256",)}
-RUNS = 50
-"""With each kind of binding, and on each of two event loops: a hundred of a hundred."""
+RUNS = {"openssl": 50, "ssl": 10}
+"""On each of two event loops; `tls-server-end-point`, which is that of `ssl`, runs a hundred times in docs/tls.md."""
 
 
 @both
@@ -32,14 +32,14 @@ async def test_a_man_in_the_middle_is_found_out_in_every_run(library: Library) -
         listening(responder(**FAST), tls=there, on_error=lambda failure: errors.append(failure.error)) as port,
         Middle(port).listening() as his_port,
     ):
-        for _ in range(RUNS):
+        for _ in range(RUNS[library]):
             with pytest.raises(AuthenticationFailed, match="somebody between the two ends terminates TLS") as caught:
                 await connect(HOST, his_port, initiator(**FAST), tls=here)
             refused.append(caught.value.message)
         with anyio.fail_after(5):
-            while len(errors) < RUNS:
+            while len(errors) < RUNS[library]:
                 await anyio.sleep(0.005)
-    assert refused == ["the two ends are not on the same TLS connection"] * RUNS
+    assert refused == ["the two ends are not on the same TLS connection"] * RUNS[library]
     assert {str(error) for error in errors} == {str(caught.value)}
 
 
@@ -100,7 +100,7 @@ async def test_a_stream_that_ends_early_ends_the_handshake_wherever_it_is_cut(li
     whole = counted.received
     await one.aclose()
     await other.aclose()
-    for cut in [*range(7), *range(7, whole - 40, whole // 12)]:
+    for cut in [0, 1, 5, *range(7, whole - 40, whole // 8)]:
         here, there = await raw_pair()
         with pytest.raises((HandshakeError, ExceptionGroup)) as caught:
             await pair(library, Changed(here, end=cut), there)
@@ -116,7 +116,7 @@ async def test_a_channel_that_is_cut_is_truncated_though_tls_may_not_say_so(libr
     one, other = await pair(library, cutting, there)
     await other.send(b"a part")
     assert await one.receive() == b"a part"
-    cutting._left = 0
+    cutting.cut()
     await other.send(b"the rest")
     with pytest.raises(ChannelFailed, match="ended without"):
         await one.receive()

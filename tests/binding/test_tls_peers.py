@@ -228,3 +228,11 @@ async def test_a_tls_stream_of_anyio_that_was_made_elsewhere() -> None:
     for stream in made.values():
         assert stream.session.tls_binding == "tls-server-end-point"
         await stream.aclose()
+
+
+async def test_a_stream_is_inside_tls_already_or_it_is_not() -> None:
+    here, there = await raw_pair()
+    bindings = ChannelBindings((END_POINT,))
+    with pytest.raises(ValueError, match="inside TLS already"):
+        await handshake(here, INITIATOR, initiator(), tls=client("ssl"), channel_bindings=bindings)
+    await there.aclose()

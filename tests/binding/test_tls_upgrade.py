@@ -113,9 +113,31 @@ async def test_a_certificate_that_the_client_refuses(library: Library) -> None:
 
 
 async def test_the_step_needs_a_tls_for_it() -> None:
-    async with listening(upgraded(responder()), tls=server("ssl", upgrade=True)) as port:
-        with pytest.raises(LocalProtocolError, match=r"no tls=Tls\(..., upgrade=True\)"):
-            await connect(HOST, port, upgraded(initiator()))
+    for profile, tls in (
+        (upgraded(initiator()), None),
+        (upgraded(initiator()), client("ssl")),
+        (initiator(), client("ssl", upgrade=True)),
+    ):
+        with pytest.raises(ValueError, match="go together"):
+            await connect(HOST, 1, profile, tls=tls)
+
+
+async def test_a_question_for_tls_that_nobody_can_make_is_misuse() -> None:
+    class Early(UpgradeToTls):
+        name = "tls-of-our-own"
+
+    def early(profile: Profile) -> Profile:
+        return profile.insert_after("hello-response", Early)
+
+    seen: list[Exception] = []
+    async with listening(early(responder()), on_error=lambda failure: seen.append(failure.error)) as port:
+        with pytest.raises((HandshakeError, LocalProtocolError)):  # whichever of the two ends is first
+            await connect(HOST, port, early(initiator()))
+        with anyio.fail_after(5):
+            while not seen:
+                await anyio.sleep(0.005)
+    assert isinstance(seen[0], LocalProtocolError)
+    assert "there is no tls=Tls(..., upgrade=True)" in str(seen[0])
 
 
 class Adding(Changed):
