@@ -62,12 +62,16 @@ class Changed(ByteStream):
         stream: the real one.
         most: of bytes that are received at once.
         end: after so many it ends.
+        flip: the number of the byte whose lowest bit is flipped.
     """
 
-    def __init__(self, stream: ByteStream, *, most: int = 65_536, end: int | None = None) -> None:
+    def __init__(
+        self, stream: ByteStream, *, most: int = 65_536, end: int | None = None, flip: int | None = None
+    ) -> None:
         self._stream = stream
         self._most = most
         self._left = end
+        self._flip = flip
         self.received = 0
 
     def cut(self) -> None:
@@ -85,6 +89,9 @@ class Changed(ByteStream):
             if not most:
                 raise EndOfStream
         data = await self._stream.receive(most)
+        if self._flip is not None and 0 <= self._flip - self.received < len(data):
+            place = self._flip - self.received
+            data = data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
         self.received += len(data)
         if self._left is not None:
             self._left -= len(data)
