@@ -18,6 +18,8 @@ from .flight import TlsEnd
 if TYPE_CHECKING:
     from OpenSSL.SSL import Context as TlsContext
 
+    from .connection import Facts
+
 _BY_TLS_NAME: Final = {suite.tls_name: suite for suite in TLS_SUITES.values()}
 _ROOM: Final = 128
 """Bytes of a frame around a piece of a flight: its header, the step's name, a tag."""
@@ -39,6 +41,8 @@ class TlsSettings:
     Attributes:
         suites: those that the context enables, by name, in its order.
         alpn_names: as they were given.
+        facts: what the context is set to; None without one.
+        asks: the verify mode of a server that asks for a certificate; 0 for one that does not.
 
     Raises:
         LocalProtocolError: pyOpenSSL is not there.
@@ -53,8 +57,8 @@ class TlsSettings:
     message: int
     alpn: tuple[bytes, ...] = field(init=False)
     suites: Mapping[str, CipherSuite] = field(init=False)
-    asks_client: bool = field(init=False)
-    _has_certificate: bool = field(init=False)
+    facts: Facts | None = field(init=False, default=None)
+    asks: int = field(init=False, default=0)
     _connection: Callable[..., TlsEnd] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -62,18 +66,18 @@ class TlsSettings:
             raise ValueError(f"{self.server_name!r} is no DNS name: TLS tells a server no other names")
         alpn = _protocols(self.alpn_names)
         put = object.__setattr__
-        suites, has_certificate = TLS_SUITES, True
+        suites, asks_client = TLS_SUITES, X509 in self.trust.credential_types
         if self.context is not None:
             module = connection_module()
             if alpn:
                 module.set_alpn(self.context)
-            names, has_certificate = module.inspect(self.context)
-            suites = _suites(names)
+            facts = module.inspect(self.context)
+            suites = _suites(facts.suites)
+            put(self, "facts", facts)
+            put(self, "asks", module.asking(anonymous=self.trust.anonymous) if asks_client else 0)
             put(self, "_connection", module.Connection)
         put(self, "alpn", alpn)
         put(self, "suites", suites)
-        put(self, "asks_client", X509 in self.trust.credential_types)
-        put(self, "_has_certificate", has_certificate)
 
     @property
     def piece(self) -> int:
@@ -93,7 +97,7 @@ class TlsSettings:
             raise ValueError(
                 f"a TLS client shows a certificate or nothing, and the trust policy takes {', '.join(types)}"
             )
-        if role is not INITIATOR and not self._has_certificate:
+        if role is not INITIATOR and self.facts is not None and not self.facts.certificate:
             raise ValueError("a TLS server shows a certificate, and the context has none")
 
     def end(self, role: Role, suite: CipherSuite, transcript_hash: bytes) -> TlsEnd:
