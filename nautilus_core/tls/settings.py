@@ -12,6 +12,7 @@ from ..crypto.suites import TLS_SUITES, CipherSuite
 from ..errors import LocalProtocolError
 from ..identity.policy import TrustPolicy
 from ..identity.x509 import X509, is_dns_name
+from ..limits import DEFAULT_LIMITS
 from ..role import INITIATOR, Role
 from .flight import TlsEnd
 
@@ -36,7 +37,7 @@ class TlsSettings:
         trust: whom this side wants at the other end.
         server_name: as client, the name that the server is told (RFC 6066 section 3); proves nothing.
         alpn: application protocols within TLS (RFC 7301), in order of preference. Where some are given, one must be selected.
-        message: the longest message, in bytes.
+        message: the longest message, in bytes, as in the profile's `Limits`.
 
     Attributes:
         suites: those that the context enables, by name, in its order.
@@ -52,9 +53,9 @@ class TlsSettings:
 
     context: TlsContext | None
     trust: TrustPolicy
-    server_name: str | None
-    alpn_names: tuple[str, ...]
-    message: int
+    server_name: str | None = None
+    alpn_names: tuple[str, ...] = ()
+    message: int = DEFAULT_LIMITS.message
     alpn: tuple[bytes, ...] = field(init=False)
     suites: Mapping[str, CipherSuite] = field(init=False)
     facts: Facts | None = field(init=False, default=None)
@@ -64,6 +65,8 @@ class TlsSettings:
     def __post_init__(self) -> None:
         if self.server_name is not None and (not is_dns_name(self.server_name) or "*" in self.server_name):
             raise ValueError(f"{self.server_name!r} is no DNS name: TLS tells a server no other names")
+        if self.message <= _ROOM:
+            raise ValueError(f"message is more than {_ROOM} bytes")
         alpn = _protocols(self.alpn_names)
         put = object.__setattr__
         suites, asks_client = TLS_SUITES, X509 in self.trust.credential_types
