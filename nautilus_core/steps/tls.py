@@ -110,7 +110,7 @@ class TlsStep(MultiMessageStep):
             end = self._end = self._settings.end(context.role, context.suite, context.transcript_hash())
         flight = context.entropy.tls(end, received)
         if flight.problem is not None:
-            if not self._peer_finished:
+            if not self._peer_finished and not self._pending:
                 self.last_words = flight.data
             raise error_for(flight.problem)
         self._pending += flight.data

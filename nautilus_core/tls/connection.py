@@ -6,7 +6,7 @@ the rule that both are arguments.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
@@ -95,8 +95,8 @@ class Connection:
 
     def _begin(self) -> SSL.Connection:
         settings, role = self._settings, self._role
-        context = settings.context
-        if context is None:
+        context, facts = settings.context, settings.facts
+        if context is None or facts is None:
             raise LocalProtocolError("a TLS connection without a context")
         connection = SSL.Connection(context, None)
         if settings.alpn:
@@ -109,13 +109,10 @@ class Connection:
             if settings.alpn:
                 connection.set_alpn_protos(list(settings.alpn))
             return connection
-        connection.set_options(
-            _SERVER if context.get_session_cache_mode() & SSL.SESS_CACHE_SERVER else _SERVER_WITHOUT_CACHE
-        )
+        connection.set_options(_SERVER if facts.caches else _SERVER_WITHOUT_CACHE)
         connection.set_accept_state()
-        mode = own = context.get_verify_mode()
-        if settings.asks_client:
-            mode |= SSL.VERIFY_PEER if settings.trust.anonymous else SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        own = facts.verify_mode
+        mode = own | settings.asks
         if mode != own:  # where the context verifies, its callback stays
             connection.set_verify(mode, None if own & SSL.VERIFY_PEER else _possession_alone)
         return connection
@@ -247,8 +244,29 @@ def resumes(flight: bytes) -> bool:
     return False
 
 
-def inspect(context: object) -> tuple[tuple[str, ...], bool]:
-    """The cipher suites of TLS 1.3 that a context enables, in its order; and whether it has a certificate.
+class Facts(NamedTuple):
+    """What a context is set to.
+
+    Attributes:
+        suites: those of TLS 1.3 that it enables, in its order.
+        certificate: whether it has one.
+        verify_mode: how it verifies by itself.
+        caches: whether its servers keep sessions.
+    """
+
+    suites: tuple[str, ...]
+    certificate: bool
+    verify_mode: int
+    caches: bool
+
+
+def asking(*, anonymous: bool) -> int:
+    """The verify mode of a server that asks for a certificate; with `anonymous` the client need not have one."""
+    return SSL.VERIFY_PEER if anonymous else SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+
+
+def inspect(context: object) -> Facts:
+    """What a context is set to.
 
     Raises:
         TypeError: it is no `OpenSSL.SSL.Context`.
@@ -271,7 +289,8 @@ def inspect(context: object) -> tuple[tuple[str, ...], bool]:
         raise ValueError(f"the context cannot speak TLS 1.3: {_reason(error)}") from error
     if hello[:2] != b"\x16\x03" or not suites:
         raise ValueError("the context cannot speak TLS 1.3: it is for another protocol, or has no cipher suite of it")
-    return suites, certificate is not None
+    caches = bool(context.get_session_cache_mode() & SSL.SESS_CACHE_SERVER)
+    return Facts(suites, certificate is not None, context.get_verify_mode(), caches)
 
 
 def set_alpn(context: SSL.Context) -> None:

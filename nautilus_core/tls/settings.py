@@ -12,11 +12,14 @@ from ..crypto.suites import TLS_SUITES, CipherSuite
 from ..errors import LocalProtocolError
 from ..identity.policy import TrustPolicy
 from ..identity.x509 import X509, is_dns_name
+from ..limits import DEFAULT_LIMITS
 from ..role import INITIATOR, Role
 from .flight import TlsEnd
 
 if TYPE_CHECKING:
     from OpenSSL.SSL import Context as TlsContext
+
+    from .connection import Facts
 
 _BY_TLS_NAME: Final = {suite.tls_name: suite for suite in TLS_SUITES.values()}
 _ROOM: Final = 128
@@ -34,11 +37,13 @@ class TlsSettings:
         trust: whom this side wants at the other end.
         server_name: as client, the name that the server is told (RFC 6066 section 3); proves nothing.
         alpn: application protocols within TLS (RFC 7301), in order of preference. Where some are given, one must be selected.
-        message: the longest message, in bytes.
+        message: the longest message, in bytes, as in the profile's `Limits`.
 
     Attributes:
         suites: those that the context enables, by name, in its order.
         alpn_names: as they were given.
+        facts: what the context is set to; None without one.
+        asks: the verify mode of a server that asks for a certificate; 0 for one that does not.
 
     Raises:
         LocalProtocolError: pyOpenSSL is not there.
@@ -48,32 +53,34 @@ class TlsSettings:
 
     context: TlsContext | None
     trust: TrustPolicy
-    server_name: str | None
-    alpn_names: tuple[str, ...]
-    message: int
+    server_name: str | None = None
+    alpn_names: tuple[str, ...] = ()
+    message: int = DEFAULT_LIMITS.message
     alpn: tuple[bytes, ...] = field(init=False)
     suites: Mapping[str, CipherSuite] = field(init=False)
-    asks_client: bool = field(init=False)
-    _has_certificate: bool = field(init=False)
+    facts: Facts | None = field(init=False, default=None)
+    asks: int = field(init=False, default=0)
     _connection: Callable[..., TlsEnd] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.server_name is not None and (not is_dns_name(self.server_name) or "*" in self.server_name):
             raise ValueError(f"{self.server_name!r} is no DNS name: TLS tells a server no other names")
+        if self.message <= _ROOM:
+            raise ValueError(f"message is more than {_ROOM} bytes")
         alpn = _protocols(self.alpn_names)
         put = object.__setattr__
-        suites, has_certificate = TLS_SUITES, True
+        suites, asks_client = TLS_SUITES, X509 in self.trust.credential_types
         if self.context is not None:
             module = connection_module()
             if alpn:
                 module.set_alpn(self.context)
-            names, has_certificate = module.inspect(self.context)
-            suites = _suites(names)
+            facts = module.inspect(self.context)
+            suites = _suites(facts.suites)
+            put(self, "facts", facts)
+            put(self, "asks", module.asking(anonymous=self.trust.anonymous) if asks_client else 0)
             put(self, "_connection", module.Connection)
         put(self, "alpn", alpn)
         put(self, "suites", suites)
-        put(self, "asks_client", X509 in self.trust.credential_types)
-        put(self, "_has_certificate", has_certificate)
 
     @property
     def piece(self) -> int:
@@ -93,7 +100,7 @@ class TlsSettings:
             raise ValueError(
                 f"a TLS client shows a certificate or nothing, and the trust policy takes {', '.join(types)}"
             )
-        if role is not INITIATOR and not self._has_certificate:
+        if role is not INITIATOR and self.facts is not None and not self.facts.certificate:
             raise ValueError("a TLS server shows a certificate, and the context has none")
 
     def end(self, role: Role, suite: CipherSuite, transcript_hash: bytes) -> TlsEnd:

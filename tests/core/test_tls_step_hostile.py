@@ -226,7 +226,7 @@ def test_an_endless_number_of_pieces_is_bounded() -> None:
 
 def test_more_than_the_limit_of_tls_itself() -> None:
     """By the connection's own count, whatever the limits of the profile."""
-    settings = TlsSettings(small(SERVER), trust.anyone(kinds=X509), None, (), 1_000_000)
+    settings = TlsSettings(small(SERVER), trust.anyone(kinds=X509), message=1_000_000)
     end = settings.end(RESPONDER, next(iter(settings.suites.values())), bytes(48))
     flight = end.advance(bytes(MAX_RECEIVED + 1))
     assert flight.problem is not None
@@ -498,7 +498,7 @@ def test_every_reason_has_an_error() -> None:
 def test_secrets_are_in_no_repr(profiles: tuple[Profile, Profile]) -> None:
     result = TlsResult("TLS_AES_128_GCM_SHA256", "x25519", b"", (b"certificate",), b"the secret")
     assert "secret" not in repr(TlsFlight(b"", result))
-    step = TlsStep(TlsSettings(None, trust.anyone(kinds=X509), None, (), 65_536))
+    step = TlsStep(TlsSettings(None, trust.anyone(kinds=X509)))
     step._result = result
     assert "secret" not in repr(step)
     step.forget()

@@ -168,7 +168,7 @@ def test_what_the_error_was_is_on_the_record() -> None:
 
 
 def test_settings_without_a_context_make_no_connection() -> None:
-    settings = TlsSettings(None, trust.anyone(kinds=X509), None, (), 65_536)
+    settings = TlsSettings(None, trust.anyone(kinds=X509))
     suite = next(iter(settings.suites.values()))
     for role in ("initiator", "responder"):
         with pytest.raises(LocalProtocolError, match="no TLS context"):
