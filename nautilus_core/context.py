@@ -185,7 +185,7 @@ class Context:
                 f"bytes came before {where}",
                 expected="none until it is done",
                 received=f"{self._stream.buffered} bytes in the clear",
-                hint="somebody has added them on the way, to have them count as if they had come after it, or the peer has given up",
+                hint="somebody has added them, to have them count as if they had come after it; or the peer has given up",
                 alert=AlertCode.UNEXPECTED_MESSAGE,
             )
 
