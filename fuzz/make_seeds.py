@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from fuzz import engine, frames, noise  # noqa: E402
+from fuzz import engine, frames, noise, tls  # noqa: E402
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
         ("frames", frames.seeds()),
         ("engine", engine.seeds()),
         ("noise", noise.seeds()),
+        ("tls", tls.seeds()),
     ):
         directory = ROOT / "fuzz" / "seeds" / harness
         shutil.rmtree(directory, ignore_errors=True)

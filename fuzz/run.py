@@ -27,7 +27,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-HARNESSES: Final = ("frames", "engine", "noise")
+HARNESSES: Final = ("frames", "engine", "noise", "tls")
 SEEDS: Final = ROOT / "fuzz" / "seeds"
 FINDINGS: Final = ROOT / "fuzz" / "findings"
 MAX_LENGTH: Final = 8192

@@ -11,6 +11,7 @@ from .retry import AttemptFailed, Retry
 from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
 from .stream import SecureAttribute, SecureStream
+from .tls import Tls, TlsStream, bindings_of
 
 __all__ = [
     "Answer",
@@ -32,9 +33,12 @@ __all__ = [
     "SecureStream",
     "Signer",
     "StoreError",
+    "Tls",
+    "TlsStream",
     "TransportFailed",
     "Unresolvable",
     "answering",
+    "bindings_of",
     "connect",
     "connect_unix",
     "handshake",

@@ -21,6 +21,7 @@ from nautilus_core import (
     Accepted,
     AlertCode,
     Channel,
+    ChannelBindings,
     Event,
     Handshake,
     HandshakeCompleted,
@@ -33,12 +34,15 @@ from nautilus_core import (
     Session,
     Signal,
     State,
+    TransportUpgrade,
+    UpgradeToTls,
 )
 
 from .errors import ChannelFailed, TransportFailed, in_words
 from .key_log import FilePath, KeyLogFile, log_to
 from .retry import Retry, retrying
 from .stream import LINGER, SecureStream, last_words
+from .tls import AnyTls, Tls, as_tls
 from .transcript import FileRecorder, Record, as_recording, prepare_folder, recording
 
 _LAST_PORT: Final = 65_535
@@ -60,6 +64,8 @@ class Options:
     record: Record | None
     key_log: KeyLogFile | None
     wait_for_accept: bool = True
+    tls: Tls | None = None
+    channel_bindings: ChannelBindings | None = None
 
 
 async def handshake(
@@ -73,6 +79,8 @@ async def handshake(
     on_event: EventHook | None = None,
     record: Record | None = None,
     key_log: FilePath | None = None,
+    tls: AnyTls | None = None,
+    channel_bindings: ChannelBindings | None = None,
 ) -> SecureStream:
     """Make a handshake over `stream`, which belongs to the result from then on; after a failure it is closed.
 
@@ -86,15 +94,21 @@ async def handshake(
         on_event: sees each event as it happens.
         record: a new file for the transcript, or a `transcript.Recording`.
         key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the session.
+        tls: makes the handshake inside TLS: a context of `ssl` or pyOpenSSL, or a `Tls`, which says more.
+        channel_bindings: where `stream` is inside TLS already, what names that connection: `bindings_of(stream)`.
 
     Raises:
-        HandshakeError: the handshake failed; the peer has been told.
+        HandshakeError: the handshake failed, or TLS did; the peer has been told.
         TransportFailed: the stream broke.
         LocalProtocolError: a question came and there is no `answer`, or `answer` left one open.
         OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
+        ValueError: `tls` cannot do what it says.
     """
     async with _owned(stream):
-        options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+        log, below = log_to(key_log), as_tls(tls, role, profile)
+        if below is not None and channel_bindings is not None:
+            raise ValueError("channel_bindings= is for a stream that is inside TLS already; tls= makes them itself")
+        options = Options(timeout, answer, on_event, record, log, wait_for_accept, below, channel_bindings)
         return await handshake_over(stream, role, profile, options)
 
 
@@ -120,6 +134,7 @@ async def _made(
 ) -> SecureStream:
     timeout = options.timeout
     deadline = None if timeout is None else anyio.current_time() + timeout
+    stream, bindings = await _inside(stream, role, options, deadline)
     engine = Handshake(
         role,
         profile,
@@ -127,6 +142,7 @@ async def _made(
         wall_time=datetime.now(UTC),
         recorder=None if recorder is None else recorder.recorder,
         key_log=options.key_log,
+        channel_bindings=bindings,
     )
     at_close = recorder.close if recorder is not None and recorder.whole_channel else None
     pump = _Pump(stream, engine, options, at_close)
@@ -140,6 +156,18 @@ async def _made(
     except BaseException as error:
         pump.give_up(error)
         raise
+
+
+async def _inside(
+    stream: ByteStream, role: Role, options: Options, deadline: float | None
+) -> tuple[ByteStream, ChannelBindings | None]:
+    """The stream that the handshake travels on, inside TLS where that comes first, and what names it."""
+    tls = options.tls
+    if tls is None or tls.upgrade:
+        return stream, options.channel_bindings
+    with anyio.CancelScope(deadline=inf if deadline is None else deadline):
+        return await tls.wrap(stream, role)
+    raise HandshakeTimeout("TLS has taken too long", step="tls")
 
 
 class _Pump:
@@ -232,7 +260,7 @@ class _Pump:
 
     def give_up(self, error: BaseException) -> None:
         """What ends the handshake is no failure of the engine or its channel: it becomes one, so that a transcript has it."""
-        if isinstance(error, HandshakeTimeout | TransportFailed):
+        if isinstance(error, HandshakeError):
             reason, code = error.message, AlertCode.USER_CANCELED
         elif isinstance(error, Exception):
             reason, code = "the application failed", AlertCode.INTERNAL_ERROR
@@ -267,16 +295,29 @@ class _Pump:
             return await self._stream.receive()
         except EndOfStream:
             return b""
+        except ChannelFailed:  # TLS below has failed, and says how
+            raise
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
             raise TransportFailed("the connection broke in the middle of the handshake", step=self._where()) from error
 
     async def _ask(self, question: Question[Any]) -> None:
+        if isinstance(question, TransportUpgrade):
+            await self._upgrade(question)
+            return
         answer = self._options.answer
         if answer is None:
             raise LocalProtocolError(f"{type(question).__name__} was asked, but there is no answer=")
         answering = answer(question)
         if answering is not None:
             await answering
+
+    async def _upgrade(self, question: TransportUpgrade) -> None:
+        """Go on inside TLS. What was read is with the engine, which has nothing of it left; all that comes now is TLS's."""
+        tls = self._options.tls
+        if tls is None or not tls.upgrade:
+            raise LocalProtocolError(f"{UpgradeToTls.name} was agreed on, but there is no tls=Tls(..., upgrade=True)")
+        self._stream, bindings = await tls.wrap(self._stream, self._engine.role)
+        question.secured(bindings or ChannelBindings(required=False))
 
     def _where(self) -> str:
         return self._engine.steps.current.name
@@ -294,6 +335,7 @@ async def connect(
     record: Record | None = None,
     key_log: FilePath | None = None,
     retry: Retry | None = None,
+    tls: AnyTls | None = None,
 ) -> SecureStream:
     """Connect to a listener over TCP and make a handshake as initiator.
 
@@ -309,16 +351,19 @@ async def connect(
             folder, in which each attempt has a file of its own.
         key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the session.
         retry: how often and when to try again where that may help; not at all by default.
+        tls: makes the handshake inside TLS: a context of `ssl` or pyOpenSSL, or a `Tls`, which says more.
+            The server's certificate must name `host`.
 
     Raises:
         TransportFailed: nobody listens there, or it cannot be reached.
-        HandshakeError: the handshake failed. With `retry`, the error of the last attempt.
+        HandshakeError: the handshake failed, or TLS did. With `retry`, the error of the last attempt.
         OSError: the transcript's file is there already or cannot be made, or the key log cannot be written.
         ValueError: there is no such port.
     """
     if not 0 < port <= _LAST_PORT:
         raise ValueError(f"a TCP port is 1 to {_LAST_PORT}, and not {port}")
-    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+    below = as_tls(tls, INITIATOR, profile, host)
+    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept, below)
     return await _dialed(partial(anyio.connect_tcp, host, port), f"{host} port {port}", profile, options, retry)
 
 
@@ -333,9 +378,11 @@ async def connect_unix(
     record: Record | None = None,
     key_log: FilePath | None = None,
     retry: Retry | None = None,
+    tls: AnyTls | None = None,
 ) -> SecureStream:
     """The same over the Unix socket at `path`; the other arguments and the errors are those of `connect`."""
-    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept)
+    below = as_tls(tls, INITIATOR, profile)
+    options = Options(timeout, answer, on_event, record, log_to(key_log), wait_for_accept, below)
     return await _dialed(partial(anyio.connect_unix, path), os.fspath(path), profile, options, retry)
 
 

@@ -21,6 +21,7 @@ from .connect import Answer, EventHook, Options, handshake_over
 from .errors import ChannelFailed
 from .key_log import FilePath, log_to
 from .stream import SecureStream
+from .tls import AnyTls, as_tls
 from .transcript import Record, as_recording, prepare_folder
 
 Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]
@@ -95,9 +96,11 @@ class SecureListener(Listener[SecureStream]):
         record: a folder that gets a transcript of each handshake, or a `transcript.Recording` with one; it is made where it
             is missing.
         key_log: a file that gets each traffic secret. DANGEROUS: whoever has it can read the sessions.
+        tls: makes each handshake inside TLS: a context of `ssl` or pyOpenSSL, or a `Tls`, which says more.
 
     Raises:
         OSError: the folder cannot be made, or the key log cannot be written.
+        ValueError: `tls` cannot do what it says: it does not know its own certificate, for one.
     """
 
     def __init__(
@@ -111,13 +114,14 @@ class SecureListener(Listener[SecureStream]):
         on_error: ErrorHook | None = None,
         record: Record | None = None,
         key_log: FilePath | None = None,
+        tls: AnyTls | None = None,
     ) -> None:
         if record is not None:
             record = replace(as_recording(record), each=True)
             prepare_folder(record.path)
         self._listener = listener
         self._profile = profile
-        self._options = Options(timeout, answer, on_event, record, log_to(key_log))
+        self._options = Options(timeout, answer, on_event, record, log_to(key_log), tls=as_tls(tls, RESPONDER, profile))
         self._on_error = on_error
 
     @property
@@ -202,6 +206,7 @@ async def serve(
     task_group: TaskGroup | None = None,
     record: Record | None = None,
     key_log: FilePath | None = None,
+    tls: AnyTls | None = None,
 ) -> None:
     """Serve secure streams for ever: `SecureListener(listener, profile, ...).serve(handler, task_group)` in one call.
 
@@ -216,5 +221,6 @@ async def serve(
         on_error=on_error,
         record=record,
         key_log=key_log,
+        tls=tls,
     )
     await secure.serve(handler, task_group)

@@ -372,6 +372,8 @@ class SecureStream(ByteStream):
             return await self._transport.receive(_RECEIVE_SIZE)
         except EndOfStream:
             return b""
+        except ChannelFailed as failed:  # TLS below has failed, and says how
+            raise self._failed(failed.error) from failed
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
             self._check_open()
             raise self._failed(TransportFailed("the stream below broke", step="channel")) from error

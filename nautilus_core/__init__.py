@@ -2,6 +2,7 @@
 
 from . import noise, profiles
 from .channel import SecureChannel
+from .channel_binding import ChannelBinding, ChannelBindings
 from .context import Context
 from .crypto.entropy import Entropy
 from .crypto.suites import DEFAULT_SUITES, SUITES, CipherSuite
@@ -59,7 +60,11 @@ from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange
 from .steps.hello import HelloResponse, NodeHello
 from .steps.key_agreement import KeyAgreement
 from .steps.session_keys import SessionKeyDerivation
+from .steps.tls import TlsStep
+from .steps.upgrade import TransportUpgrade, UpgradeToTls
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+from .tls.flight import TlsDetails
+from .tls.settings import TlsSettings
 from .transport import Channel
 
 __all__ = [
@@ -77,6 +82,8 @@ __all__ = [
     "Authentication",
     "AuthenticationFailed",
     "Channel",
+    "ChannelBinding",
+    "ChannelBindings",
     "CipherSuite",
     "CipherSuiteAck",
     "CipherSuiteExchange",
@@ -135,7 +142,12 @@ __all__ = [
     "StepCompleted",
     "StepList",
     "StepSkipped",
+    "TlsDetails",
+    "TlsSettings",
+    "TlsStep",
+    "TransportUpgrade",
     "TrustPolicy",
+    "UpgradeToTls",
     "VerifiedPeer",
     "lay_out",
     "noise",

@@ -13,7 +13,7 @@ from .crypto.hashing import HASHES, TranscriptHash
 from .crypto.key_log import KeyLog
 from .crypto.key_schedule import KeySchedule
 from .crypto.suites import CipherSuite
-from .errors import LocalProtocolError
+from .errors import AlertCode, InvalidMessage, LocalProtocolError
 from .events import Event, Question
 from .identity.peers import Peer
 from .role import Role
@@ -21,6 +21,7 @@ from .session import Session
 from .steplist import StepList
 
 if TYPE_CHECKING:
+    from .channel_binding import ChannelBindings
     from .stream import HandshakeStream
 
 A = TypeVar("A")
@@ -41,6 +42,9 @@ class Context:
         psk: the identity of the pre-shared key that was agreed on; None before, and where there is none.
         peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
         extensions: what the peer said in the extensions that both sides know.
+        tls_binding: how both ends are bound to one TLS connection below, `tls-exporter` or `tls-server-end-point`; None before
+            `hello-response` is committed, and where they are not.
+        channel_bindings: what this end knows of the channel below; None for nothing.
         key_log: where traffic secrets are logged; None, as a rule, for nowhere.
         transcript_hash: call it for the hash of all messages so far: before this one in `write` and `read`, through it in
             `commit`; `LocalProtocolError` before a hash is selected.
@@ -55,6 +59,7 @@ class Context:
         "_stream",
         "_transcript",
         "_when_complete",
+        "channel_bindings",
         "entropy",
         "extensions",
         "key_log",
@@ -66,6 +71,7 @@ class Context:
         "session",
         "steps",
         "suite",
+        "tls_binding",
         "transcript_hash",
         "wall_time",
     )
@@ -91,6 +97,8 @@ class Context:
         self.psk: str | None = None
         self.peer: Peer | None = None
         self.extensions = _NO_EXTENSIONS
+        self.channel_bindings: ChannelBindings | None = None
+        self.tls_binding: str | None = None
         self.schedule: KeySchedule | None = None
         self.session: Session | None = None
         self._stream = stream
@@ -147,6 +155,7 @@ class Context:
             raise LocalProtocolError("only the step that provides the session finishes the handshake, once")
         session.results = MappingProxyType(self._published)
         session.steps = self.steps.names
+        session.tls_binding = self.tls_binding
         self.session = session
         self._first_records = first_records
 
@@ -179,6 +188,22 @@ class Context:
         """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`."""
         answer: A = yield question
         return answer
+
+    def check_nothing_received(self, where: str) -> None:
+        """For a step that changes what carries the bytes: `InvalidMessage` where received bytes wait to be read."""
+        if self._stream.buffered:
+            raise InvalidMessage(
+                f"bytes came before {where}",
+                expected="none until it is done",
+                received=f"{self._stream.buffered} bytes in the clear",
+                hint="somebody has added them, to have them count as if they had come after it; or the peer has given up",
+                alert=AlertCode.UNEXPECTED_MESSAGE,
+            )
+
+    def check_nothing_to_send(self, where: str) -> None:
+        """Likewise `LocalProtocolError` where bytes still wait to be sent."""
+        if self._stream.unsent:
+            raise LocalProtocolError(f"send what data_to_send() has before {where}, not after it")
 
     def emit(self, event: Event) -> None:
         """Tell the application of something that happened."""

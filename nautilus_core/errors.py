@@ -21,13 +21,19 @@ class AlertCode(IntEnum):
     RECORD_OVERFLOW = 22
     HANDSHAKE_FAILURE = 40
     BAD_CERTIFICATE = 42
+    UNSUPPORTED_CERTIFICATE = 43
+    CERTIFICATE_REVOKED = 44
+    CERTIFICATE_EXPIRED = 45
+    CERTIFICATE_UNKNOWN = 46
     ILLEGAL_PARAMETER = 47
+    UNKNOWN_CA = 48
     ACCESS_DENIED = 49
     DECODE_ERROR = 50
     DECRYPT_ERROR = 51
     PROTOCOL_VERSION = 70
     INTERNAL_ERROR = 80
     USER_CANCELED = 90
+    CERTIFICATE_REQUIRED = 116
     NO_APPLICATION_PROTOCOL = 120
     STEP_LIST_MISMATCH = 224
     BAD_KEY_SHARE = 225
@@ -35,6 +41,7 @@ class AlertCode(IntEnum):
     TIMEOUT = 227
     TRUNCATED = 228
     BUSY = 229
+    CHANNEL_BINDING = 230
 
 
 FIRST_APPLICATION_CODE: Final = 256
@@ -47,13 +54,19 @@ _MEANING: Final[Mapping[int, str]] = MappingProxyType(
         AlertCode.RECORD_OVERFLOW: "a message was over its limits",
         AlertCode.HANDSHAKE_FAILURE: "no cipher suite, signature scheme or credential type in common",
         AlertCode.BAD_CERTIFICATE: "the credential is malformed or not usable",
+        AlertCode.UNSUPPORTED_CERTIFICATE: "the certificate is for another purpose, or of a kind that it does not take",
+        AlertCode.CERTIFICATE_REVOKED: "the certificate was revoked",
+        AlertCode.CERTIFICATE_EXPIRED: "the certificate has expired, or is not yet valid",
+        AlertCode.CERTIFICATE_UNKNOWN: "the certificate is not acceptable",
         AlertCode.ILLEGAL_PARAMETER: "a message held a value that is not allowed there",
+        AlertCode.UNKNOWN_CA: "the certificate comes from an authority that it does not trust",
         AlertCode.ACCESS_DENIED: "its trust policy refused us",
         AlertCode.DECODE_ERROR: "it could not decode a message",
         AlertCode.DECRYPT_ERROR: "the proof of possession did not verify",
         AlertCode.PROTOCOL_VERSION: "no protocol version in common",
         AlertCode.INTERNAL_ERROR: "an error of its own",
         AlertCode.USER_CANCELED: "its application gave up",
+        AlertCode.CERTIFICATE_REQUIRED: "it wants a certificate, and we showed none",
         AlertCode.NO_APPLICATION_PROTOCOL: "no application protocol in common",
         AlertCode.STEP_LIST_MISMATCH: "the two lists of steps do not fit together",
         AlertCode.BAD_KEY_SHARE: "a key share is not valid",
@@ -61,6 +74,7 @@ _MEANING: Final[Mapping[int, str]] = MappingProxyType(
         AlertCode.TIMEOUT: "the handshake took too long",
         AlertCode.TRUNCATED: "the stream ended in the middle",
         AlertCode.BUSY: "it is busy",
+        AlertCode.CHANNEL_BINDING: "the two ends are not bound to one TLS connection",
     }
 )
 
@@ -255,7 +269,18 @@ ALERTS: Final[Mapping[type[HandshakeError], tuple[AlertCode, ...]]] = MappingPro
             AlertCode.STEP_LIST_MISMATCH,
         ),
         KeyAgreementFailed: (AlertCode.BAD_KEY_SHARE,),
-        AuthenticationFailed: (AlertCode.ACCESS_DENIED, AlertCode.DECRYPT_ERROR, AlertCode.BAD_CERTIFICATE),
+        AuthenticationFailed: (
+            AlertCode.ACCESS_DENIED,
+            AlertCode.DECRYPT_ERROR,
+            AlertCode.BAD_CERTIFICATE,
+            AlertCode.CHANNEL_BINDING,
+            AlertCode.UNSUPPORTED_CERTIFICATE,
+            AlertCode.CERTIFICATE_REVOKED,
+            AlertCode.CERTIFICATE_EXPIRED,
+            AlertCode.CERTIFICATE_UNKNOWN,
+            AlertCode.UNKNOWN_CA,
+            AlertCode.CERTIFICATE_REQUIRED,
+        ),
         SessionKeyDerivationFailed: (AlertCode.BAD_FINISHED,),
         InvalidMessage: (
             AlertCode.DECODE_ERROR,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 import msgspec
 
@@ -155,6 +155,9 @@ class Question(Event, Generic[A], frozen=True, kw_only=True):
     Subclass it with fields of your own (`class NewTenant(Question[int], frozen=True): tenant: str`), ask it with
     `answer = yield from context.ask(NewTenant(name))`.
     """
+
+    takes_no_data: ClassVar[str] = ""
+    """Where no bytes from the peer may come while it is open, what is being done then; else empty."""
 
     pending: Answer = msgspec.field(default_factory=Answer)
 

@@ -15,6 +15,7 @@ from types import GeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from .alerts import check_retry_after
+from .channel_binding import ChannelBindings
 from .context import Context
 from .crypto.entropy import SYSTEM_ENTROPY, Entropy
 from .crypto.hashing import TranscriptHash
@@ -48,11 +49,16 @@ _RUNNING: Final = State.RUNNING
 
 
 class _Suspended:
-    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read."""
+    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read.
+
+    Where it stands between two messages of a step, `incoming` is empty.
+    """
 
     __slots__ = ("generator", "incoming", "question")
 
-    def __init__(self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | None) -> None:
+    def __init__(
+        self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | tuple[()] | None
+    ) -> None:
         self.generator = generator
         self.incoming = incoming
         self.question: Question[Any] | None = None
@@ -70,6 +76,8 @@ class Handshake:
         recorder: writes down what happens, for `transcript.replay`; it changes nothing.
         key_log: takes a line, as bytes, for each traffic secret, the channel's too: whoever has them can read the session.
             Plain Noise has none.
+        channel_bindings: what names the channel below, a TLS connection, so that whoever terminates it in the middle is found
+            out; `session.tls_binding` says what came of it. None for nothing.
 
     Attributes:
         steps: the list, editable until the first `next_event`.
@@ -77,7 +85,7 @@ class Handshake:
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
-        ValueError: the profile cannot play this role: it lacks a key, for one.
+        ValueError: the profile cannot play this role: it lacks a key, for one; or it has no hello to carry `channel_bindings`.
     """
 
     __slots__ = (
@@ -107,6 +115,7 @@ class Handshake:
         wall_time: datetime | None = None,
         recorder: Recorder | None = None,
         key_log: WriteKey | None = None,
+        channel_bindings: ChannelBindings | None = None,
     ) -> None:
         if profile.check is not None:
             profile.check(role)
@@ -118,9 +127,13 @@ class Handshake:
         self._events: list[Event] = []  # short: a deque's first block alone is most of a waiting handshake
         self._recorder = recorder
         if recorder is not None:
-            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time)
+            self._events, entropy = recorder.attach(self, profile, self._stream, entropy, wall_time, channel_bindings)
         log = None if key_log is None else KeyLog(key_log)
         self._context = Context(role, self.steps, self._stream, self._transcript, self._events, entropy, wall_time, log)
+        if channel_bindings is not None:
+            if not any(step.binds for step in self.steps):
+                raise ValueError("the profile has no step that carries channel bindings: the hellos of nautilus/1 do")
+            self._context.channel_bindings = channel_bindings
         self._state = _NEW
         self._turn: Role | None = None
         self._repeated = 0
@@ -165,15 +178,11 @@ class Handshake:
         self._stream.feed(data)
         if self._recorder is not None:
             self._recorder.received(data)
-        if self._state is _PAUSED and self._stream.buffered > self._stream.limits.held:
-            self._fail(
-                HandshakeError(
-                    "the peer sent too much before it was accepted",
-                    expected=f"at most {self._stream.limits.held} bytes",
-                    received=f"{self._stream.buffered} bytes",
-                    alert=AlertCode.BUSY,
-                )
-            )
+        if self._state is _PAUSED:
+            try:
+                self._check_held()
+            except HandshakeError as error:
+                self._fail(error)
 
     def next_event(self) -> Event | Signal:
         """What happened next; `NEED_DATA` when the peer must send more, `PAUSED` when a question waits for its answer.
@@ -248,6 +257,20 @@ class Handshake:
 
     # --------------------------------------------------------------- the engine
 
+    def _check_held(self) -> None:
+        """While a question is open: not too much, and nothing at all where what carries the bytes is being changed."""
+        question = None if self._suspended is None else self._suspended.question
+        if question is not None and question.takes_no_data and not question.pending.given:
+            self._context.check_nothing_received(question.takes_no_data)
+        held = self._stream.limits.held
+        if self._stream.buffered > held:
+            raise HandshakeError(
+                "the peer sent too much before it was accepted",
+                expected=f"at most {held} bytes",
+                received=f"{self._stream.buffered} bytes",
+                alert=AlertCode.BUSY,
+            )
+
     def _move(self, state: State) -> None:
         if state not in MOVES[self._state]:
             raise LocalProtocolError(f"no move from {self._state.name} to {state.name}")
@@ -262,7 +285,7 @@ class Handshake:
             if self._suspended is None:
                 self._advance(None)
             elif (done := self._drive(self._suspended)) is not None:
-                self._advance(done)
+                self._advance(done or None)
         except Exception as error:  # a user's step may raise anything: kept, and raised by next_event
             self._fail(error)
         except BaseException as error:
@@ -277,7 +300,7 @@ class Handshake:
         steps, ordered = self.steps, self.steps.ordered
         context, stream, role = self._context, self._stream, self.role
         transcript, emit = self._transcript, self._events.append
-        while True:
+        while self._suspended is None:
             step, description = ordered[steps.cursor], steps.outline.descriptions[steps.cursor]
             if description.protocol_id is not None and description.protocol_id != context.protocol:
                 self._skip(step)
@@ -287,7 +310,7 @@ class Handshake:
                 if sender is role:
                     message = step.write(context)
                     if type(message) is GeneratorType:
-                        done = self._drive(_Suspended(message, None))
+                        done = self._drive(_Suspended(message, None)) or None
                     else:
                         done = stream.write(step, message)
                 else:
@@ -298,7 +321,9 @@ class Handshake:
                         return
                     message, framed, size = incoming
                     reading = step.read(context, message)
-                    done = (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size)))
+                    done = (
+                        (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size))) or None
+                    )
                 if done is None:
                     return
             framed, size = done
@@ -315,8 +340,12 @@ class Handshake:
                 self._complete()
                 return
 
-    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | None:
-        """Drive a generator to its end, or to its next question, which pauses the engine (None)."""
+    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | tuple[()] | None:
+        """Drive a generator to its end, or to its next question, which pauses the engine (None).
+
+        Returns:
+            The message that was written or read; nothing, (), where the generator stood between two of them.
+        """
         answer: Any = None
         error: HandshakeError | None = None
         question = suspended.question
@@ -330,7 +359,9 @@ class Handshake:
             generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
-            return suspended.incoming or self._stream.write(self.steps.current, stop.value)
+            if suspended.incoming is None:
+                return self._stream.write(self.steps.current, stop.value)
+            return suspended.incoming
         if not isinstance(asked, Question):
             raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
         asked.pending.ask()
@@ -354,6 +385,8 @@ class Handshake:
             raise InvalidMessage(
                 "the handshake has more messages than its limit", expected=str(limit), alert=AlertCode.RECORD_OVERFLOW
             )
+        if (between := step.between(self._context)) is not None:
+            self._drive(_Suspended(between, ()))
         return True
 
     def _complete(self) -> None:
@@ -406,6 +439,7 @@ class Handshake:
         if self._recorder is not None:
             self._recorder.failed(error)
         if alert is not None:
+            self._write_last_words()
             self._stream.write_alert(alert, retry_after)
         for step in self.steps:
             step.forget()
@@ -423,6 +457,13 @@ class Handshake:
         if question.pending.given:
             return HandshakeTimeout.of_application(f"next_event after its answer to {name}")
         return HandshakeTimeout.of_application(f"answer to {name}", name)
+
+    def _write_last_words(self) -> None:
+        """Of the step that has failed: where it waits for our message, its own protocol can say there why."""
+        step = self.steps.current
+        if step.last_words:
+            with suppress(LocalProtocolError):  # it is too long
+                self._stream.write(step, step.last_words)
 
     def _where(self) -> str:
         return self.steps.current.name

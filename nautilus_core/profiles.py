@@ -1,7 +1,7 @@
 """Profiles: what a handshake is made of. A profile is immutable, serves any number of handshakes, and runs none.
 
-`nautilus(...)` is the default handshake, `nautilus/1`; `noise(...)` any Noise protocol. `Profile(...)` makes one from any
-steps and any framing.
+`nautilus(...)` is the default handshake, `nautilus/1`; `tls(...)` the same with a TLS handshake inside; `noise(...)` any Noise
+protocol. `Profile(...)` makes one from any steps and any framing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .crypto.suites import DEFAULT_SUITES, SUITES
 from .errors import LocalProtocolError
@@ -30,6 +30,7 @@ from .role import INITIATOR, RESPONDER, Role
 from .step import MAX_NAME_LENGTH, check_definition
 from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement
 from .steps.authentication import Authentication
+from .steps.channel_binding import CHANNEL_BINDING
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation, SuiteOptions
 from .steps.fields import MAX_OFFERS
 from .steps.hello import MAX_EXTENSION_BYTES, TARGET, HelloExchange, HelloOptions, HelloResponse, NodeHello
@@ -37,17 +38,26 @@ from .steps.key_agreement import InitiatorKeyShare, KeyAgreement, ResponderKeySh
 from .steps.noise_suite import NoiseSuite, make_suites
 from .steps.psk import BindPsks, OfferPsks, PskAgreement, PskOptions, SelectPsk
 from .steps.session_keys import SessionKeyDerivation
+from .steps.tls import TlsStep
+from .steps.tls_suite import TlsSuiteAck, tls_suite_options
 from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+from .tls.settings import TlsSettings
+
+if TYPE_CHECKING:
+    from OpenSSL.SSL import Context as TlsContext
 
 StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, ...]]
 """Makes a fresh step, or several that share an argument, for one handshake."""
+
+TLS_PROFILE: Final = "nautilus/1+tls"
+"""The name of the profile of `tls()`."""
 
 _NO_EXTENSIONS: Final[Mapping[str, bytes]] = MappingProxyType({})
 _NO_PAYLOADS: Final[Mapping[int, PayloadHook | bytes]] = MappingProxyType({})
 
 _MOST_PROTOCOLS: Final = MAX_OFFERS - 1
-_MOST_EXTENSIONS: Final = MAX_OFFERS - 2
-"""Beside ours, which nobody knows, and the target."""
+_MOST_EXTENSIONS: Final = MAX_OFFERS - 3
+"""Beside ours, which nobody knows, the target, and the channel binding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +265,71 @@ def nautilus(
     return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
 
 
+def tls(
+    context: TlsContext | None,
+    *,
+    trust: TrustPolicy,
+    protocols: Sequence[str] = (),
+    target: str | None = None,
+    server_name: str | None = None,
+    alpn: Sequence[str] = (),
+    extensions: Mapping[str, bytes] = _NO_EXTENSIONS,
+    datagrams: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Profile:
+    """`nautilus/1` with a TLS 1.3 handshake as its key agreement and authentication; the initiator is the TLS client.
+
+    The suites are those of TLS 1.3 that the context enables, in its order. Needs the extra `tls` (pyOpenSSL).
+
+    Args:
+        context: an `OpenSSL.SSL.Context`, configured before: its certificate and key are who this side is. It is not changed,
+            but for `alpn`. Where it verifies the peer's chain by itself, by OpenSSL's clock, that holds besides `trust`. None
+            for a profile that only looks at, or replays, recorded handshakes.
+        trust: whom this side wants at the other end, by the certificates that it shows: `authorities()`, or a policy that takes
+            the kind `x509`. A server whose policy admits anonymous peers takes clients without a certificate; one whose policy
+            takes nobody else does not ask for one.
+        protocols: as for `nautilus`, as are `target`, `extensions`, `datagrams` and `limits`.
+        server_name: as client, the DNS name that the server is told within TLS, in the clear (SNI). Which name its
+            certificate must have, `trust` says.
+        alpn: application protocols within TLS, in order of preference. Where some are given, one of them must be selected; the
+            context's servers are set to select among those of their profile. Without it, ALPN is the context's own matter.
+
+    Raises:
+        ValueError: the context cannot speak TLS 1.3, or enables a suite of it that is unknown here; or as for `nautilus`.
+        TypeError: it is no `OpenSSL.SSL.Context`.
+        LocalProtocolError: pyOpenSSL is not installed.
+    """
+    protocols = tuple(protocols)
+    _check_names("protocol", protocols)
+    _check_names("extension", tuple(extensions))
+    _check_hello(protocols, extensions, target, limits)
+    settings = TlsSettings(context, trust, server_name, tuple(alpn), limits.message)
+    hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target)
+    suite_options = tls_suite_options(settings)
+
+    def make_steps() -> list[AnyStep]:
+        hello = HelloExchange(hello_options)
+        negotiation = SuiteNegotiation(suite_options)
+        return [
+            NodeHello(hello),
+            CipherSuiteExchange(negotiation),
+            HelloResponse(hello),
+            TlsSuiteAck(negotiation),
+            TlsStep(settings),
+            SessionKeyDerivation(RESPONDER, limits),
+            SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
+        ]
+
+    offers = (
+        ("suites", tuple(settings.suites)),
+        ("protocols", protocols),
+        ("alpn", tuple(alpn)),
+        ("accepts", trust.credential_types),
+        ("schemes", trust.schemes),
+    )
+    return Profile(TLS_PROFILE, make_steps, NautilusStream, limits, offers, settings.check_role)
+
+
 def noise(
     name: str,
     *,
@@ -352,6 +427,8 @@ def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], targ
     """Raise `ValueError` for more than fits a hello."""
     if TARGET in extensions:
         raise ValueError("the extension 'target' has an argument of its own: target=")
+    if CHANNEL_BINDING in extensions:
+        raise ValueError(f"the extension {CHANNEL_BINDING!r} is a connection's: Handshake(..., channel_bindings=)")
     if target is not None and not 1 <= len(target.encode()) <= MAX_EXTENSION_BYTES:
         raise ValueError("target has 1 to 16,384 bytes")
     if len(protocols) > _MOST_PROTOCOLS or len(extensions) > _MOST_EXTENSIONS:

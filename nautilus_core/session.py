@@ -39,6 +39,8 @@ class Session:
         steps: the names of the steps that ran, in order.
         results: what steps published, by the step's name.
         extensions: what the peer said in the extensions that both sides know.
+        tls_binding: how both ends are bound to one TLS connection below, `tls-exporter` or `tls-server-end-point`; None where
+            they are not: whoever terminates TLS between them is not found out then.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Session:
         "role",
         "steps",
         "suite",
+        "tls_binding",
     )
 
     def __init__(
@@ -80,6 +83,7 @@ class Session:
         self.suite = suite
         self.extensions = extensions
         self.psk = psk
+        self.tls_binding: str | None = None
         self.steps: tuple[str, ...] = ()
         self.results: Mapping[str, Any] = _NOTHING
         self._exporter = exporter

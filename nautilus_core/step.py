@@ -118,7 +118,9 @@ class HandshakeStep(ABC, Generic[M]):
         multi_message: whether there may be more than one: see `MultiMessageStep`.
         inserts: names of the built-in steps that its commit may add: no other step can have them.
         facts: what else there is to know of it, by heading, for people: a table of the list has a column for each.
+        binds: whether it carries the channel bindings of a `Handshake`.
         seals: whether the step encrypts its message by itself, as Noise does.
+        last_words: after its failure, what the peer still gets as its message, before the alert.
     """
 
     __slots__ = ()  # so that the built-in steps, which are made for every handshake, can do without a __dict__
@@ -135,7 +137,9 @@ class HandshakeStep(ABC, Generic[M]):
     multi_message: bool = False
     inserts: tuple[str, ...] = ()
     facts: Mapping[str, str] = _NO_FACTS
+    binds: bool = False
     seals: bool = False
+    last_words: bytes = b""
 
     @abstractmethod
     def write(self, context: Context) -> Writing[M]:
@@ -153,6 +157,10 @@ class HandshakeStep(ABC, Generic[M]):
 
     def check_finished(self) -> None:  # for steps of several messages
         """Called after `read`, where both ends must agree on whether that was the last message."""
+
+    def between(self, context: Context) -> Reading:  # likewise
+        """Called between two messages of the step: a generator may ask before the next one is written or read."""
+        return None
 
     def encode(self, message: M) -> bytes:
         """The message's body on the wire: `[name, bin]`."""

@@ -94,6 +94,11 @@ class HandshakeStream(ABC):
         """How many received bytes wait to be read."""
         return len(self._received)
 
+    @property
+    def unsent(self) -> bool:
+        """Whether bytes wait to be sent."""
+        return bool(self._to_send)
+
     @abstractmethod
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Frame a message of `step` and queue it."""

@@ -36,6 +36,7 @@ NOT_RECORDED: Final[dict[str, str]] = {
 
 NOT_REPLAYED: Final[dict[str, str]] = {
     "core/test_events_questions.py::test_one_question_object_is_asked_once": "its step asks an object that was asked before",
+    "core/test_tls_step.py::test_a_profile_without_a_context_cannot_run": "nothing is drawn without a context",
     "core/test_handshake.py::test_an_interrupt_goes_through_and_poisons_the_handshake": "its step interrupts the replay too",
     "binding/test_stores.py::test_trust_on_first_use_over_a_connection": "the file of known peers is another one by then",
     "core/noise/test_profile.py::test_a_peer_that_changed_its_key_in_the_meantime": "the store changes in the middle",

@@ -26,11 +26,25 @@ EXPECTED = [
 ]
 
 
-def output_of(program: str) -> str:
+def output_of(program: str, *arguments: str) -> str:
     """What a program prints; it complains of nothing."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stderr == ""
     return done.stdout
+
+
+def program_with(document: str, words: str) -> str:
+    """The one program of a document that says this."""
+    (found,) = [program for program in programs(document) if words in program]
+    return found
+
+
+def on(backend: str, program: str) -> str:
+    """A program on the event loop `backend`."""
+    assert program.count("anyio.run(main)") == 1
+    return program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
 
 
 def test_there_are_three_ways_of_use() -> None:
@@ -74,22 +88,46 @@ def test_a_kind_in_the_library_is_a_new_file_and_a_line_of_the_registry(tmp_path
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> None:
-    program = programs("docs/binding.md")[-1]
-    assert program.count("anyio.run(main)") == 1
-    program = program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    program = on(backend, programs("docs/binding.md")[-1])
     assert output_of(program) == "b'HELLO THROUGH A WEBSOCKET' True\n"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_trying_again_runs_as_it_stands(backend: str) -> None:
     (program,) = (program for program in programs("docs/binding.md") if "retry=retry" in program)
-    program = program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})")
+    program = on(backend, program)
     assert re.fullmatch(r"(attempt [1-7] of 8: Connection refused\n)+b'hello in the end'\n", output_of(program))
 
 
 def test_the_faults_of_the_guide_run_as_they_stand() -> None:
     (program,) = [program for program in programs("docs/guide.md") if "FaultyPair" in program]
     assert output_of(program) == "handshake: PeerAborted | handshake: PeerAborted\n"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("way", "suite", "binding"),
+    [
+        ("plain", "X25519MLKEM768_AES256GCM_SHA384", None),
+        ("step", "TLS13_AES256GCM_SHA384", None),
+        ("inside", "X25519MLKEM768_AES256GCM_SHA384", "tls-exporter"),
+    ],
+)
+def test_one_program_runs_in_the_clear_with_tls_as_a_step_and_inside_tls(
+    way: str, suite: str, binding: str | None, backend: str
+) -> None:
+    program = on(backend, program_with("docs/tls.md", "way = sys.argv"))
+    assert output_of(program, way) == f"{suite} {binding} b'acme says hello'\n"
+
+
+def test_the_policy_of_the_tls_page_runs_as_it_stands() -> None:
+    assert output_of(program_with("docs/tls.md", "decided_by")) == "('raw-public-key',)\n"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_man_in_the_middle_of_the_tls_page_is_caught_by_a_binding_alone(backend: str) -> None:
+    program = on(backend, program_with("docs/tls.md", "meet_in_the_middle"))
+    assert output_of(program) == "with a binding caught in 100 of 100\nwithout one caught in 0 of 100\n"
 
 
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])

@@ -8,13 +8,13 @@ from types import ModuleType
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fuzz import engine, frames, noise
+from fuzz import engine, frames, noise, tls
 from fuzz.insecure import insecure_provider
 from fuzz.run import load_seeds, mutate
 from nautilus_core import INITIATOR, RESPONDER, PublicKey, Role
 from nautilus_core.crypto.suites import AES_128_GCM
 
-HARNESSES = pytest.mark.parametrize("harness", [frames, engine, noise], ids=["frames", "engine", "noise"])
+HARNESSES = pytest.mark.parametrize("harness", [frames, engine, noise, tls], ids=["frames", "engine", "noise", "tls"])
 
 
 @HARNESSES

@@ -36,6 +36,7 @@ from .recording import recording_from
 from .resolving import Documents
 from .retrying import dial_again
 from .serving import Place, bound_from, listening, quieten_log
+from .tls import tls_from
 
 _PATIENCE: Final = 1.0
 """Seconds after which a peer that has not accepted us yet is likely to ask its owner."""
@@ -49,16 +50,19 @@ class Meeting:
     """The handshakes of one command, which share what is asked and told at the terminal.
 
     Args:
-        options: of a parser with `address`, `add_profile` and `add_recording`.
+        options: of a parser with `address`, `add_profile` and `add_recording`; perhaps `add_tls`.
         profile: what the handshakes are made of.
+        role: which end this is in them.
         each: whether there may be many handshakes, each with a transcript of its own.
     """
 
-    def __init__(self, options: argparse.Namespace, profile: Profile, *, each: bool = False) -> None:
+    def __init__(self, options: argparse.Namespace, profile: Profile, role: Role, *, each: bool = False) -> None:
         self._options = options
         self._profile = profile
         self._questions = Questions()
         self._documents = Documents(options.did_web_private)
+        self._role = role
+        self._tls = tls_from(options, role)
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
@@ -78,7 +82,7 @@ class Meeting:
                     tasks.start_soon(self._say_that_we_wait)
 
             try:
-                stream = await self._shake_hands(raw, INITIATOR, (limit, deadline), on_event=see)
+                stream = await self._shake_hands(raw, (limit, deadline), on_event=see)
             except PeerAborted as error:
                 failure = self._with_a_hint(error)
             except Exception as error:  # raised below: a group would hide what it is
@@ -126,25 +130,26 @@ class Meeting:
     async def welcome(self, raw: ByteStream) -> SecureStream:
         """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
         limit: float = self._options.timeout
-        return await self._shake_hands(raw, RESPONDER, (limit, anyio.current_time() + limit))
+        return await self._shake_hands(raw, (limit, anyio.current_time() + limit))
 
     async def _shake_hands(
-        self, raw: ByteStream, role: Role, time: tuple[float, float], on_event: EventHook | None = None
+        self, raw: ByteStream, time: tuple[float, float], on_event: EventHook | None = None
     ) -> SecureStream:
         """Where a question was open when the time was over, the error says what to do about it.
 
         `time` is how many seconds there were in all, and when they are over.
         """
         limit, deadline = time
-        asking = self._questions.of(raw, came=role is RESPONDER)
+        asking = self._questions.of(raw, came=self._role is RESPONDER)
         try:
             return await handshake(
                 raw,
-                role,
+                self._role,
                 self._profile,
                 timeout=deadline - anyio.current_time(),
                 answer=answering(self._documents, asking),
                 on_event=on_event,
+                tls=self._tls,
                 **self._recorded,
             )
         except HandshakeTimeout as error:
@@ -160,7 +165,7 @@ class Meeting:
                 raise
             raise HandshakeTimeout(
                 f"nobody answered in {waited} whether {asking.open} is welcome",
-                hint=(_ASKED if role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
+                hint=(_ASKED if self._role is INITIATOR else _ASKED_BY_PEER) + _MORE_TIME,
                 step=error.step,
                 waited_for=error.waited_for,
                 question=error.question,
@@ -187,7 +192,7 @@ def say_listening(options: argparse.Namespace, where: str, **fields: object) -> 
 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
-    return await Meeting(options, profile, each=options.retry is not None).dial()
+    return await Meeting(options, profile, INITIATOR, each=options.retry is not None).dial()
 
 
 async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
@@ -210,7 +215,7 @@ async def each_peer(
     options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
 ) -> None:
     """Listen for ever, and call `handler` with each peer whose handshake completes."""
-    meeting = Meeting(options, profile, each=True)
+    meeting = Meeting(options, profile, RESPONDER, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:
@@ -240,7 +245,7 @@ async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Ha
         handler: called with each secure stream, which is closed when it returns.
         what: what happens to peers, for the note that says where we listen.
     """
-    meeting = Meeting(options, profile, each=True)
+    meeting = Meeting(options, profile, RESPONDER, each=True)
     quieten_log()
 
     async def attempt(raw: ByteStream) -> None:

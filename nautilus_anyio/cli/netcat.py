@@ -28,6 +28,7 @@ from .piping import CHUNK, SinkFailed, carry, first_of
 from .recording import add_recording
 from .retrying import add_retry, check_retry
 from .serving import add_bound, place, run_until_signal, service
+from .tls import add_tls
 
 _LISTEN: Final = (
     "wait for a peer; standard input and output over a secure stream, or a process or a service for many peers"
@@ -41,6 +42,7 @@ _LISTEN_EXAMPLES: Final = """\
   nautilus listen 0.0.0.0:7000 --forward 5432                 a secure tunnel to the service on port 5432 here,
   nautilus listen 0.0.0.0:7000 --forward unix:/run/my.sock    or on a Unix socket
   nautilus listen 7000 --record transcripts                   a transcript of each handshake, also of those that fail
+  nautilus listen 0.0.0.0:7000 --tls --tls-cert server.pem    the same inside TLS, bound to its connection
 
 The other end of a tunnel is: nautilus connect HOST:7000 --listen 5432
 A process of --exec has NAUTILUS_PEER, NAUTILUS_PROTOCOL, NAUTILUS_SUITE and NAUTILUS_ADDRESS in its environment. It gets
@@ -56,6 +58,7 @@ _CONNECT_EXAMPLES: Final = """\
   nautilus connect host:7000 --listen unix:/tmp/my.sock       or to a Unix socket
   nautilus connect host:7000 --record failed.jsonl            a transcript of the handshake
   nautilus connect host:7000 --retry 5                        again while nobody is there, or the peer is busy
+  nautilus connect host:7000 --tls --tls-ca ca.pem            inside TLS
 
 The other end of a tunnel is: nautilus listen HOST:7000 --forward 5432
 """
@@ -78,6 +81,7 @@ def add_commands(commands: Any) -> None:
         add_bound(parser)
         add_profile(parser)
         add_recording(parser)
+        add_tls(parser, listens=parser is listen)
         add_backend(parser)
 
 

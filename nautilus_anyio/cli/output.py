@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
+from anyio.streams.tls import TLSAttribute
 from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
@@ -102,8 +103,15 @@ class Output:
         certified = f", certified as {', '.join(names)}" if names else ""
         did = getattr(peer, "identifier", None)
         known = "" if did is None else f", which is {did if len(did) <= _LONGEST_DID else did[:_LONGEST_DID] + '...'}"
+        tls = stream.extra(TLSAttribute.tls_version, None)
+        bound = (
+            ""
+            if tls is None
+            else f", inside {tls}, "
+            + (f"bound to it by {session.tls_binding}" if session.tls_binding else "and not bound to it")
+        )
         self.note(
-            f"connected to {peer.peer_id}{known}{certified}{known_by}, {session.suite}",
+            f"connected to {peer.peer_id}{known}{certified}{known_by}, {session.suite}{bound}",
             peer=peer.peer_id,
             **({} if key is None else {"words": key.words}),
             **({} if did is None else {"identifier": did}),
@@ -111,6 +119,7 @@ class Output:
             suite=session.suite,
             protocol=session.protocol,
             **with_psk,
+            **({} if tls is None else {"tls": tls, "tls_binding": session.tls_binding}),
         )
         if key is not None:
             self.words("its", key)

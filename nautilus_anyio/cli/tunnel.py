@@ -11,7 +11,7 @@ from typing import Final
 from anyio import aclose_forcefully
 from anyio.abc import SocketStream
 
-from nautilus_core import HandshakeError, LocalProtocolError, PeerAborted, Profile
+from nautilus_core import INITIATOR, HandshakeError, LocalProtocolError, PeerAborted, Profile
 
 from ..errors import ChannelFailed
 from ..sockets import notice_dead_peers, reset_at_close
@@ -64,7 +64,7 @@ def enter(options: argparse.Namespace) -> int:
 async def _enter(options: argparse.Namespace, profile: Profile) -> int:
     host, port = options.address
     bound = bound_from(options)
-    meeting = Meeting(options, profile, each=True)
+    meeting = Meeting(options, profile, INITIATOR, each=True)
 
     async def secured(local: SocketStream) -> SecureStream:
         try:

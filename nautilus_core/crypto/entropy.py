@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from ..errors import LocalProtocolError
 
 if TYPE_CHECKING:
+    from ..tls.flight import TlsEnd, TlsFlight
     from .hashing import HashFunction
     from .signatures import SigningKey
 
@@ -79,6 +80,10 @@ class Entropy:
                 "PreSharedKey.public_only is for replays)"
             )
         return function.hmac(salt, psk)
+
+    def tls(self, end: TlsEnd, received: bytes) -> TlsFlight:
+        """What a TLS connection answers to the peer's bytes: it draws its own randomness, and uses its own private key."""
+        return end.advance(received)
 
 
 SYSTEM_ENTROPY: Final = Entropy()

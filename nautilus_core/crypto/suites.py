@@ -32,7 +32,8 @@ CHACHA20_POLY1305: Final = Aead("CHACHA20POLY1305", 32, ChaCha20Poly1305)
 class CipherSuite:
     """A group for the key agreement (by name), an AEAD for the messages, a hash for transcript and key schedule.
 
-    A suite that is a Noise protocol has no group: its messages agree on the key.
+    A suite that is a Noise protocol, or for TLS, has no group: their messages agree on the key.
+    `tls_name` is what TLS calls the suite (RFC 8446 appendix B.4), where it is for TLS.
     `key_info` and `iv_info` are the constants of RFC 8446 section 7.3, made once.
     """
 
@@ -42,15 +43,16 @@ class CipherSuite:
     hash: HashFunction
     key_info: bytes
     iv_info: bytes
+    tls_name: str = ""
 
     def __str__(self) -> str:
         return self.name
 
 
-def make_suite(name: str, group: str, aead: Aead, function: HashFunction) -> CipherSuite:
+def make_suite(name: str, group: str, aead: Aead, function: HashFunction, tls_name: str = "") -> CipherSuite:
     """A suite and its constants."""
     key_info, iv_info = function.label_info(b"key", aead.key_length), function.label_info(b"iv", 12)
-    return CipherSuite(name, group, aead, function, key_info, iv_info)
+    return CipherSuite(name, group, aead, function, key_info, iv_info, tls_name)
 
 
 def _all_suites() -> Mapping[str, CipherSuite]:
@@ -65,7 +67,23 @@ def _all_suites() -> Mapping[str, CipherSuite]:
 
 
 SUITES: Final = _all_suites()
-"""Every suite by name."""
+"""Every suite by name, but for Noise protocols and TLS."""
+
+
+def _tls_suites() -> Mapping[str, CipherSuite]:
+    suites: dict[str, CipherSuite] = {}
+    for aead, function, tls_name in (
+        (AES_256_GCM, SHA384, "TLS_AES_256_GCM_SHA384"),
+        (CHACHA20_POLY1305, SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+        (AES_128_GCM, SHA256, "TLS_AES_128_GCM_SHA256"),
+    ):
+        name = f"TLS13_{aead.name}_{function.name}"
+        suites[name] = make_suite(name, "", aead, function, tls_name)
+    return MappingProxyType(suites)
+
+
+TLS_SUITES: Final = _tls_suites()
+"""Those in which TLS 1.3 is the key agreement, by name: hash and AEAD are those of TLS's own suite."""
 
 DEFAULT_SUITES: Final = (
     "X25519MLKEM768_AES256GCM_SHA384",

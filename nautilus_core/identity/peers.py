@@ -1,4 +1,4 @@
-"""Peers: verified, claimed, anonymous. `verify_possession` and `verify_key_agreement` alone make a `VerifiedPeer`.
+"""Peers: verified, claimed, anonymous. `verify_possession`, `verify_key_agreement` and `verify_tls` alone make a `VerifiedPeer`.
 
 Whether to trust one is decided by a `TrustPolicy`.
 """
@@ -132,6 +132,29 @@ def verify_key_agreement(credential_type: str, public_key: PublicKey, source: in
             hint="choose a Noise pattern in which this side's peer proves its static key",
         )
     return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
+
+
+def verify_tls(credential_type: str, presented: Presented, version: str) -> VerifiedPeer:
+    """The peer, once a whole TLS handshake with the certificate that it has presented is complete.
+
+    Its CertificateVerify and its Finished have verified then (RFC 8446 sections 4.4.3 and 4.4.4): it owns the certificate's key.
+
+    Args:
+        credential_type: how the key was presented.
+        presented: what the peer has shown in this handshake, with that one key.
+        version: of TLS.
+
+    Raises:
+        AuthenticationFailed: for another version, in which a client's certificate proves something else, or another number of
+            keys.
+    """
+    if version != "TLSv1.3" or len(presented.keys) != 1:
+        raise AuthenticationFailed(
+            "the peer did not prove that it owns its certificate's key",
+            expected="one key, in a handshake of TLS 1.3",
+            received=f"{len(presented.keys)} keys, in one of {version}",
+        )
+    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, presented.keys[0], presented)
 
 
 def verify_possession(credential_type: str, presented: Presented, signature: bytes, signed: bytes) -> VerifiedPeer:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 from cryptography import x509
@@ -69,7 +70,7 @@ class X509Chains(CredentialKind):
     def read(self, credential: bytes, scheme: str) -> Presented:
         """The leaf's key; the evidence is the `Chain`. No date and no name in it counts before an authority was found."""
         try:
-            chain = decode_chain(credential)
+            presented = load_chain(_decoded(credential))
         except ValueError as error:
             raise AuthenticationFailed(
                 "the peer's certificates are not usable",
@@ -78,7 +79,7 @@ class X509Chains(CredentialKind):
                 hint="the peer's chain is made or configured wrong",
                 alert=AlertCode.BAD_CERTIFICATE,
             ) from error
-        key = key_of(chain[0])
+        key = presented.keys[0]
         if key.scheme != scheme:
             raise AuthenticationFailed(
                 "the peer signed with another scheme than its certificate's key has",
@@ -87,20 +88,25 @@ class X509Chains(CredentialKind):
                 hint="the peer's software is at fault, or somebody tries another scheme on its key",
                 alert=AlertCode.BAD_CERTIFICATE,
             )
-        return Presented((key,), evidence=chain)
+        return presented
 
 
 def encode_chain(chain: Sequence[x509.Certificate]) -> bytes:
     """A chain as a credential; `ValueError`, which says why, for one that no peer would read."""
-    credential = _encoder.encode([certificate.public_bytes(Encoding.DER) for certificate in chain])
+    credential = encode_certificates([certificate.public_bytes(Encoding.DER) for certificate in chain])
     if len(credential) > MAX_CREDENTIAL:
         raise ValueError(f"the certificates have {len(credential)} bytes; at most {MAX_CREDENTIAL} are accepted")
-    decode_chain(credential)
+    load_chain(_decoded(credential))
     return credential
 
 
-def decode_chain(credential: bytes) -> Chain:
-    """The chain in a credential; `ValueError`, which says why, unless it is well-formed, in order, and of usable keys."""
+def encode_certificates(encoded: Sequence[bytes]) -> bytes:
+    """Certificates in DER as a credential, unread."""
+    return _encoder.encode(encoded)
+
+
+def _decoded(credential: bytes) -> tuple[bytes, ...]:
+    """The certificates in a credential, in DER."""
     try:
         encoded: tuple[bytes, ...] = _decoder.decode(credential)
     except msgspec.DecodeError as error:
@@ -109,13 +115,34 @@ def decode_chain(credential: bytes) -> Chain:
         ) from error
     if _encoder.encode(encoded) != credential:
         raise ValueError("the list of certificates is not encoded in the shortest form")
+    return encoded
+
+
+def decode_chain(credential: bytes) -> Chain:
+    """The chain in a credential; `ValueError`, which says why, unless it is well-formed, in order, and of usable keys."""
+    return cast("Chain", load_chain(_decoded(credential)).evidence)
+
+
+@lru_cache(maxsize=64)
+def load_chain(encoded: tuple[bytes, ...]) -> Presented:
+    """The leaf's key of these certificates in DER; the evidence is the `Chain`. The last 64 that were good are remembered.
+
+    Raises:
+        ValueError: which says why, unless they are not too many, in order, and of usable keys.
+    """
+    size = sum(map(len, encoded))
+    if not 1 <= len(encoded) <= MAX_CERTIFICATES or size > MAX_CREDENTIAL or max(map(len, encoded)) > MAX_CERTIFICATE:
+        raise ValueError(
+            f"{len(encoded)} certificates with {size} bytes together; 1 to {MAX_CERTIFICATES} are accepted, each of at most "
+            f"{MAX_CERTIFICATE} bytes, with {MAX_CREDENTIAL} together"
+        )
     try:
         chain = tuple([x509.load_der_x509_certificate(certificate) for certificate in encoded])
-        _check_order(chain)
-        _check_keys(chain)
+        if len(chain) > 1:
+            _check_order(chain)
+        return Presented((_check_keys(chain),), evidence=chain)
     except MALFORMED as error:
         raise ValueError(str(error) or type(error).__name__) from error
-    return chain
 
 
 def certificates_in(pem: bytes) -> Chain:
@@ -137,20 +164,25 @@ def _check_order(chain: Chain) -> None:
         raise ValueError("the chain has two certificates of one subject")
 
 
-def _check_keys(chain: Chain) -> None:
-    key_of(chain[0])
-    for certificate in chain:
-        key = certificate.public_key()
+def _check_keys(chain: Chain) -> PublicKey:
+    """The leaf's key, where all keys will do."""
+    keys = [certificate.public_key() for certificate in chain]
+    leaf = _public(chain[0], keys[0])
+    for key, certificate in zip(keys, chain, strict=True):
         if isinstance(key, RSAPublicKey) and key.key_size not in RSA_BITS:
             raise ValueError(
                 f"a weak key, or one too long: RSA with {key.key_size} bits, of {shown(certificate.subject)}; "
                 f"{RSA_BITS[0]} to {RSA_BITS[-1]} are accepted"
             )
+    return leaf
 
 
 def key_of(certificate: x509.Certificate) -> PublicKey:
     """The key of a certificate; one of the `MALFORMED` errors where it is not usable here."""
-    key = certificate.public_key()
+    return _public(certificate, certificate.public_key())
+
+
+def _public(certificate: x509.Certificate, key: Any) -> PublicKey:
     if isinstance(key, RSAPublicKey) and certificate.public_key_algorithm_oid != _RSA:
         raise ValueError("an RSA key of the type RSASSA-PSS, for parameters of its own; expected rsaEncryption")
     scheme = scheme_of_public(key)

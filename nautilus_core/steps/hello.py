@@ -13,6 +13,7 @@ from ..errors import AlertCode, InvalidMessage, NegotiationFailed
 from ..events import StepSkipped
 from ..role import INITIATOR, RESPONDER, Stage
 from ..step import Message, MessageStep, StepDescription
+from .channel_binding import CHANNEL_BINDING, BindingExchange
 from .fields import GREASE_BYTES, MAX_OFFERS, Nonce, Offer, Offers, check_distinct, check_lengths, grease, listed
 
 if TYPE_CHECKING:
@@ -88,12 +89,13 @@ class HelloOptions:
 
 
 class HelloExchange:
-    """What the two steps of one handshake share: the initiator's hello, once it is sent or read, and its list then."""
+    """What the two steps of one handshake share: the initiator's hello, once it is sent or read, its list then, the binding."""
 
-    __slots__ = ("hello", "offered", "options")
+    __slots__ = ("binding", "hello", "offered", "options")
 
     def __init__(self, options: HelloOptions) -> None:
         self.options = options
+        self.binding: BindingExchange | None = None
         self.hello: Hello | None = None
         self.offered: Outline | None = None
 
@@ -118,13 +120,17 @@ class NodeHello(MessageStep[Hello]):
         if protocols:
             protocols = (*protocols, grease(randomness[32 : 32 + GREASE_BYTES]))
         unknown = grease(randomness[32 + GREASE_BYTES : -1])
+        extensions = (*options.said, (unknown, b""), *options.wanted)
+        if context.channel_bindings is not None:
+            exchange.binding = BindingExchange(context.channel_bindings)
+            extensions = (*extensions, (CHANNEL_BINDING, exchange.binding.offer()))
         exchange.offered = context.steps.outline
         exchange.hello = Hello(
             (WIRE_VERSION, _GREASE_VERSIONS[randomness[-1] & 15]),
             protocols,
             randomness[:32],
             exchange.offered.negotiable,
-            (*options.said, (unknown, b""), *options.wanted),
+            extensions,
         )
         return exchange.hello
 
@@ -149,6 +155,9 @@ class NodeHello(MessageStep[Hello]):
                     received=listed([step.name for step in message.steps], 32),
                     hint=_SAME_PROFILE,
                 )
+        if context.channel_bindings is not None:
+            binding = self._exchange.binding = BindingExchange(context.channel_bindings)
+            binding.take_offer(dict(message.extensions).get(CHANNEL_BINDING))
         self._exchange.hello = message
 
     def commit(self, context: Context) -> None:
@@ -161,7 +170,7 @@ class HelloResponse(MessageStep[HelloSelection]):
     """The responder selects; from here on both ends have the same list of steps."""
 
     name, sender, message = "hello-response", RESPONDER, HelloSelection
-    needs, built_in, negotiates = Stage.NOTHING, True, True
+    needs, built_in, negotiates, binds = Stage.NOTHING, True, True, True
 
     __slots__ = ("_exchange", "_selection")
 
@@ -179,6 +188,8 @@ class HelloResponse(MessageStep[HelloSelection]):
         steps = agree_on_steps(context.steps.outline, hello.steps, protocol)
         answers = exchange.options.answers
         extensions = tuple([(name, answers[name]) for name, _ in hello.extensions if name in answers])
+        if exchange.binding is not None and (bound := exchange.binding.answer()) is not None:
+            extensions = (*extensions, (CHANNEL_BINDING, bound))
         nonce = context.entropy.random_bytes(32)
         self._selection = HelloSelection(WIRE_VERSION, protocol, nonce, steps, extensions)
         return self._selection
@@ -201,6 +212,8 @@ class HelloResponse(MessageStep[HelloSelection]):
             )
         if message.extensions:
             self._check_extensions([name for name, _ in message.extensions])
+        if self._exchange.binding is not None:
+            self._exchange.binding.take_answer(dict(message.extensions).get(CHANNEL_BINDING))
         check_selected_steps(offered, message.steps, message.protocol)
         self._selection = message
 
@@ -209,6 +222,8 @@ class HelloResponse(MessageStep[HelloSelection]):
         hello, selection = self._exchange.hello, self._selection
         if hello is None or selection is None:
             raise InvalidMessage("no hello and response to commit", alert=AlertCode.UNEXPECTED_MESSAGE)
+        if self._exchange.binding is not None:
+            context.tls_binding = self._exchange.binding.settle()
         context.protocol = selection.protocol
         if selection.extensions:
             agreed = dict(selection.extensions)
@@ -221,6 +236,8 @@ class HelloResponse(MessageStep[HelloSelection]):
     def _check_extensions(self, answered: Sequence[str]) -> None:
         options = self._exchange.options
         offered = [name for name, _ in (*options.said, *options.wanted)]
+        if self._exchange.binding is not None:
+            offered.append(CHANNEL_BINDING)
         check_distinct(answered, "extensions")
         for name in answered:
             if name not in offered:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, Aead, CipherSuite, make_suite
+from ..crypto.suites import AES_256_GCM, CHACHA20_POLY1305, SUITES, TLS_SUITES, Aead, CipherSuite, make_suite
 from ..errors import AlertCode, InvalidMessage, LocalProtocolError
 from ..identity.identities import ANONYMOUS
 from ..identity.policy import TrustPolicy
@@ -143,8 +143,8 @@ def _suite_of(protocol: NoiseProtocol) -> CipherSuite:
 
 
 def suite_named(name: str) -> CipherSuite:
-    """The suite of this name, also one that is a Noise protocol; `ValueError` for a name of neither."""
-    return SUITES.get(name) or _suite_of(NoiseProtocol.parse(name))
+    """The suite of this name, also one of TLS or a Noise protocol; `ValueError` for a name of none."""
+    return SUITES.get(name) or TLS_SUITES.get(name) or _suite_of(NoiseProtocol.parse(name))
 
 
 def _check_pattern(protocol: NoiseProtocol) -> None:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import msgspec
 
+from ..channel_binding import ChannelBindings
 from ..limits import Limits
 from ..role import Role
 from ..step import StepDescription
@@ -76,6 +77,7 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
         wall_time: the date and time given by the caller, for certificates.
         secrets: whether there are lines that hold secrets.
         whole_channel: whether the channel was recorded to its end, or only up to the acceptance.
+        channel_bindings: what named the channel below: `ChannelBindings.from_bytes` reads it. None where nothing did.
     """
 
     format: str
@@ -89,6 +91,17 @@ class Header(Line, frozen=True, tag="header", kw_only=True):
     wall_time: datetime | None = None
     secrets: bool = False
     whole_channel: bool = False
+    channel_bindings: bytes | None = None
+
+    @property
+    def bindings(self) -> ChannelBindings | None:
+        """The channel bindings, for a `Handshake`; `TranscriptError` for bytes that are none."""
+        if self.channel_bindings is None:
+            return None
+        try:
+            return ChannelBindings.from_bytes(self.channel_bindings)
+        except ValueError as error:
+            raise TranscriptError(str(error), 1) from error
 
 
 class Received(Line, frozen=True, tag="in", kw_only=True):

@@ -15,8 +15,9 @@ from ..errors import LocalProtocolError
 from ..identity.identities import ANONYMOUS
 from ..identity.psks import PSK_HASHES, PreSharedKey
 from ..identity.trust import anyone
+from ..identity.x509 import X509
 from ..noise.names import NoiseProtocol
-from ..profiles import Profile, nautilus, noise
+from ..profiles import TLS_PROFILE, Profile, nautilus, noise, tls
 from ..role import INITIATOR, RESPONDER, Stage
 from ..step import HandshakeStep, StepDescription
 from ..steplist import AnyStep
@@ -55,16 +56,19 @@ def profile_of(header: Header) -> Profile:
     """A profile with the name, the steps and the limits of a transcript: enough for the public check, and for a picture.
 
     Raises:
-        ValueError: the transcript's profile is neither `nautilus/1`, with steps of the user's own perhaps, nor a Noise protocol.
+        ValueError: the transcript's profile is neither `nautilus/1`, with TLS or steps of the user's own perhaps, nor a Noise
+            protocol.
     """
     name = header.profile
     try:
         if name.startswith("Noise_"):
             made = noise_profile(name)
+        elif name == TLS_PROFILE:
+            made = tls(None, trust=anyone(anonymous=True, kinds=[X509]))
         elif name == "nautilus/1":
             made = nautilus(identity=ANONYMOUS, trust=anyone(anonymous=True), **_psks_of(header))
         else:
-            raise ValueError("it is neither nautilus/1 nor a Noise protocol")
+            raise ValueError("it is neither nautilus/1, with TLS or without, nor a Noise protocol")
         if made.outline.descriptions == header.steps:
             return made
         known = {description.name: description for description in made.outline.descriptions}

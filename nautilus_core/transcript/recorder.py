@@ -41,6 +41,7 @@ from .lines import (
 from .tape import WritingEntropy, written
 
 if TYPE_CHECKING:
+    from ..channel_binding import ChannelBindings
     from ..handshake import Handshake
     from ..profiles import Profile
     from ..transport import Channel
@@ -121,7 +122,7 @@ class Recorder:
         self._received = self._sent = 0
         self._received_check = self._sent_check = 0
         self._handshake: Handshake | None = None
-        self._header: tuple[Profile, type[HandshakeStream], datetime | None] | None = None
+        self._header: tuple[Profile, type[HandshakeStream], datetime | None, bytes | None] | None = None
         self._asked: Question[Any] | None = None
         self._outcome = "open"
         self._ended = False
@@ -162,6 +163,7 @@ class Recorder:
         stream: HandshakeStream,
         entropy: Entropy,
         wall_time: datetime | None,
+        channel_bindings: ChannelBindings | None = None,
     ) -> tuple[list[Event], Entropy]:
         """The engine's: begin; returns its list of events and the entropy that it draws from.
 
@@ -171,7 +173,8 @@ class Recorder:
         if self._handshake is not None:
             raise LocalProtocolError("a Recorder records one handshake: make a new one")
         self._handshake = handshake
-        self._header = profile, type(stream), wall_time
+        bindings = None if channel_bindings is None else channel_bindings.to_bytes()
+        self._header = profile, type(stream), wall_time, bindings
         return _Events(self.happened), WritingEntropy(entropy, self._drawn) if self.secrets else entropy
 
     def received(self, data: bytes, *, channel: bool = False) -> None:
@@ -273,7 +276,9 @@ class Recorder:
             self._begin = now
         return round((now - self._begin) * 1_000_000)
 
-    def _begin_with(self, profile: Profile, stream: type[HandshakeStream], wall_time: datetime | None) -> None:
+    def _begin_with(
+        self, profile: Profile, stream: type[HandshakeStream], wall_time: datetime | None, bindings: bytes | None
+    ) -> None:
         handshake = self._handshake
         if handshake is None:
             raise LocalProtocolError("no handshake has this recorder")
@@ -290,6 +295,7 @@ class Recorder:
             wall_time=wall_time,
             secrets=self.secrets,
             whole_channel=self.whole_channel,
+            channel_bindings=bindings,
         )
         self._waiting.append(header)
 

@@ -170,7 +170,12 @@ class _Replay:
         self._entropy = entropy
         self._collector = _Collector(secrets=header.secrets, mirrored=mirrored)
         self._handshake = Handshake(
-            header.role, profile, entropy=entropy, wall_time=header.wall_time, recorder=self._collector
+            header.role,
+            profile,
+            entropy=entropy,
+            wall_time=header.wall_time,
+            recorder=self._collector,
+            channel_bindings=header.bindings,
         )
         self._channel: Channel | None = None
         self._place = _Place()

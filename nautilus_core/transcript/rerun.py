@@ -55,6 +55,9 @@ class _TapeFirst(ReplayingEntropy):
             else self._fresh.extract(function, salt, psk)
         )
 
+    def tls(self, end: Any, received: bytes) -> Any:
+        return super().tls(end, received) if self._has("tls") else self._fresh.tls(end, received)
+
 
 def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> Session:
     """Give a fresh engine what the peer had sent, with the recorded secrets: does the handshake complete with `profile`?
@@ -75,7 +78,10 @@ def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> 
     header = transcript.header
     if not header.secrets:
         raise TranscriptError("it has no secrets: an engine cannot read on without the keys that were used")
-    handshake = Handshake(header.role, profile, entropy=_TapeFirst(tape_of(transcript)), wall_time=header.wall_time)
+    tape = _TapeFirst(tape_of(transcript))
+    handshake = Handshake(
+        header.role, profile, entropy=tape, wall_time=header.wall_time, channel_bindings=header.bindings
+    )
     answers = [line for line in transcript.lines if isinstance(line, Answered)]
     pump = _Pump(handshake, answers, answer)
     pump.run()

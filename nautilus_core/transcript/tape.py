@@ -1,6 +1,7 @@
 """Randomness that is kept and played again: the tape of what an `Entropy` gave, and how it is written down.
 
-It holds what private keys made, and ephemeral keys themselves, but never the key of an identity.
+It holds what private keys made, and ephemeral keys themselves, but never the key of an identity. Of TLS it holds what a
+connection answered, with the exporter's output.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from ..crypto.entropy import Entropy
 from ..crypto.hashing import HashFunction
 from ..crypto.signatures import SigningKey
+from ..tls.flight import TlsEnd, TlsFlight, decode_flight, encode_flight
 from .lines import Drawn
 
 V = TypeVar("V")
@@ -67,6 +69,10 @@ class RecordingEntropy(Entropy):
     def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
         """What was extracted from a pre-shared key."""
         return self._draw("extraction", self._source.extract, function, salt, psk)
+
+    def tls(self, end: TlsEnd, received: bytes) -> TlsFlight:
+        """A TLS connection's answer."""
+        return self._draw("tls", self._source.tls, end, received)
 
     def _draw(self, kind: str, draw: Callable[..., V], *arguments: Any) -> V:
         try:
@@ -142,6 +148,11 @@ class ReplayingEntropy(Entropy):
         extracted: bytes = self._next("extraction")
         return extracted
 
+    def tls(self, end: TlsEnd, received: bytes) -> TlsFlight:
+        """The recorded answer; `end` is not used."""
+        flight: TlsFlight = self._next("tls")
+        return flight
+
     def _next(self, kind: str) -> Any:
         recorded, value = next(self._tape, ("nothing more", None))
         if recorded != kind:
@@ -163,6 +174,8 @@ def written(kind: str, value: Any, at: int | None) -> Drawn:
     if kind == "encapsulation":
         secret, ciphertext = value
         return Drawn(at=at, what=kind, data=secret, ciphertext=ciphertext)
+    if isinstance(value, TlsFlight):
+        return Drawn(at=at, what=kind, data=encode_flight(value))
     if isinstance(value, EllipticCurvePrivateKey):
         number = value.private_numbers().private_value
         return Drawn(at=at, what=kind, data=number.to_bytes((value.key_size + 7) // 8, "big"))
@@ -177,5 +190,7 @@ def drawn(line: Drawn) -> tuple[str, Any]:
         return line.what, ValueError(line.error)
     if line.what == "encapsulation":
         return line.what, (line.data, line.ciphertext or b"")
+    if line.what == "tls":
+        return line.what, decode_flight(line.data)
     loader = _LOADERS.get(line.what)
     return line.what, line.data if loader is None else loader(line.data)

@@ -23,7 +23,7 @@ from .lines import Drawn
 from .reader import Transcript
 from .tape import ReplayingEntropy, drawn
 
-_NOT_KEYS = ("random", "signature", "exchange", "extraction")
+_NOT_KEYS = ("random", "signature", "exchange", "extraction", "tls")
 
 
 def handshake_keys(transcript: Transcript, messages: Iterable[tuple[bytes, Message | None]]) -> dict[Role, TrafficKey]:

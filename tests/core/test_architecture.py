@@ -20,6 +20,7 @@ FORBIDDEN = {
     "threading", "time", "trio", "urllib", "nautilus_anyio",
 }  # fmt: skip
 MAY_USE_OS = {"crypto/entropy.py"}
+MAY_USE_OPENSSL = {"tls/connection.py"}
 BUILTINS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 
 
@@ -68,6 +69,19 @@ def test_the_core_does_no_io(path: Path) -> None:
     assert not calls & BUILTINS
 
 
+def test_one_module_uses_pyopenssl_and_none_imports_it() -> None:
+    users = {
+        name_of(path)
+        for path in MODULES
+        if "OpenSSL" in {one.partition(".")[0] for one in imports(path, at_run_time=True)}
+    }
+    assert users == MAY_USE_OPENSSL
+    importers = {
+        name_of(path) for path in MODULES if "nautilus_core.tls.connection" in set(imports(path, at_run_time=True))
+    }
+    assert not importers  # `tls.settings` does, once there is a context
+
+
 def test_of_the_operating_system_only_its_randomness_is_used() -> None:
     tree = ast.parse((ROOT / "crypto" / "entropy.py").read_text("utf-8"))
     attributes = {
@@ -101,6 +115,7 @@ ARROWS = {
     "steps/": {"handshake", "profiles", "testing"},
     "identity/": {"handshake", "steps", "step", "steplist", "profiles", "stream", "session", "channel", "testing"},
     "noise/": {"handshake", "profiles", "steps", "stream", "testing"},
+    "tls/": {"handshake", "profiles", "steps", "step", "steplist", "stream", "session", "channel", "context", "noise", "testing"},
     "datagrams.py": {"handshake", "steps", "step", "steplist", "profiles", "context", "stream", "session", "noise", "testing"},
     "transport.py": {"handshake", "steps", "profiles", "context", "stream", "session", "channel", "noise", "testing"},
     "session.py": {"handshake", "steps", "step", "steplist", "profiles", "context", "channel", "noise", "testing"},

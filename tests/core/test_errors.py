@@ -63,7 +63,7 @@ def test_every_code_has_a_meaning_of_its_own() -> None:
     meanings = [alert_meaning(code) for code in AlertCode]
     assert len(set(meanings)) == len(AlertCode)
     assert not [meaning for meaning in meanings if "code" in meaning.split()[:2]]
-    assert alert_meaning(230) == "unknown code 230"
+    assert alert_meaning(239) == "unknown code 239"
     assert alert_meaning(255) == "unknown code 255"
     assert alert_meaning(256) == "application code 256"
 

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from nautilus_core import INITIATOR, RESPONDER, Handshake, Profile, Role
+from nautilus_core import INITIATOR, RESPONDER, ChannelBindings, Handshake, Profile, Role
 from nautilus_core.testing import Pair
 from nautilus_core.transcript import Recorder
 
@@ -32,6 +32,7 @@ class Case:
         before: done to both engines before they meet.
         use: done with the pair once nothing moves.
         secrets: whether the transcripts have the secrets.
+        bindings: what each end knows of the channel below.
         options: of the `Pair`: `answer`, `tamper`, `split`, `close`.
     """
 
@@ -41,6 +42,7 @@ class Case:
     before: Callable[[Handshake, Handshake], object] | None = None
     use: Callable[[Pair], object] | None = None
     secrets: bool = True
+    bindings: Mapping[Role, ChannelBindings] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def profile(self, role: Role) -> Profile:
@@ -67,6 +69,7 @@ class Case:
                 deadline=DEADLINE,
                 wall_time=NOW,
                 recorder=recorders[role],
+                channel_bindings=self.bindings.get(role),
             )
             for role in Role
         }

@@ -11,6 +11,7 @@ from nautilus_core.testing import Pair, byte_by_byte
 
 from ..core.channels import deliver
 from ..core.helpers import Talk, asking, note
+from .bindings import BINDINGS
 from .case import Case
 from .credentials import CREDENTIALS
 from .failures import FAILURES
@@ -18,6 +19,7 @@ from .noise import NOISE
 from .people import identity
 from .refusals import REFUSALS
 from .sides import initiator, responder
+from .tls import TLS
 
 
 def _with_steps(profile: Profile) -> Profile:
@@ -172,5 +174,5 @@ _BASIC: Final[dict[str, Case]] = {
     ),
 }
 
-CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **FAILURES, **CREDENTIALS, **REFUSALS}
+CASES: Final[dict[str, Case]] = {**_BASIC, **NOISE, **TLS, **BINDINGS, **FAILURES, **CREDENTIALS, **REFUSALS}
 """Every recorded handshake: `<name>.initiator.jsonl` and `<name>.responder.jsonl`."""

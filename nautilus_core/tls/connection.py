@@ -1,0 +1,298 @@
+"""TLS 1.3 over pyOpenSSL's memory BIOs: the only module that imports it. No socket, and no frames of ours.
+
+OpenSSL draws its own randomness, and looks at its own clock where a context verifies by itself: the documented exception to
+the rule that both are arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
+
+from ..errors import AlertCode, InvalidMessage, LocalProtocolError, NegotiationFailed
+from ..role import INITIATOR, Role
+from .flight import TlsFlight, TlsProblem, TlsResult
+from .problems import problem_of
+from .settings import TlsSettings
+
+LABEL: Final = b"EXPORTER-Nautilus-TLS-Step"
+"""Of the exporter (RFC 8446 section 7.5); its context is the transcript's hash before the step."""
+
+MAX_RECEIVED: Final = 131_072
+"""Bytes that TLS takes from a peer: OpenSSL's own limit for certificates is 102,400."""
+
+_NOTHING_OLDER: Final = SSL.OP_NO_TLSv1 | SSL.OP_NO_TLSv1_1 | SSL.OP_NO_TLSv1_2 | SSL.OP_NO_SSLv2 | SSL.OP_NO_SSLv3
+_SERVER: Final = _NOTHING_OLDER | SSL.OP_CIPHER_SERVER_PREFERENCE
+_SERVER_WITHOUT_CACHE: Final = _SERVER | SSL.OP_NO_TICKET
+"""Tickets are discarded: without a cache, so that nothing is stored instead, they need not be encrypted either."""
+_CHUNK: Final = 16_384
+_NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
+_PRE_SHARED_KEY: Final = 41
+_SERVER_HELLO: Final = 2
+
+
+class Connection:
+    """One end of a TLS connection, from its first byte to the peer's last.
+
+    Args:
+        settings: of the profile.
+        role: the initiator is the client.
+        suite: the name of the cipher suite, as TLS has it.
+        transcript_hash: before the step, for the exporter.
+        length: of the exporter's output, in bytes.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_left",
+        "_length",
+        "_resumed",
+        "_role",
+        "_settings",
+        "_suite",
+        "_transcript_hash",
+    )
+
+    def __init__(self, settings: TlsSettings, role: Role, suite: str, transcript_hash: bytes, length: int) -> None:
+        self._settings = settings
+        self._role = role
+        self._suite = suite
+        self._transcript_hash = transcript_hash
+        self._length = length
+        self._left = MAX_RECEIVED
+        self._resumed = False
+        self._connection: SSL.Connection | None = None  # a replay needs none
+
+    def advance(self, received: bytes) -> TlsFlight:
+        """Take the peer's bytes, go as far as that leads, and answer."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._begin()
+        self._left -= len(received)
+        if self._left < 0:
+            problem = TlsProblem(
+                InvalidMessage.__name__,
+                "the peer's TLS flights are over the limit",
+                expected=f"at most {MAX_RECEIVED} bytes",
+                received=f"{MAX_RECEIVED - self._left}",
+                alert=AlertCode.RECORD_OVERFLOW,
+            )
+            return TlsFlight(b"", None, problem)
+        try:
+            if received:
+                connection.bio_write(received)
+            connection.do_handshake()
+        except SSL.WantReadError:
+            data = _output(connection)
+            self._resumed = self._resumed or resumes(data)
+            return TlsFlight(data)
+        except SSL.Error as error:
+            data, self._connection = _output(connection), None
+            return TlsFlight(data, None, problem_of(_reason(error), data, _verify_result(connection)))
+        return self._complete(connection)
+
+    def _begin(self) -> SSL.Connection:
+        settings, role = self._settings, self._role
+        context, facts = settings.context, settings.facts
+        if context is None or facts is None:
+            raise LocalProtocolError("a TLS connection without a context")
+        connection = SSL.Connection(context, None)
+        if settings.alpn:
+            connection.set_app_data(settings)
+        if role is INITIATOR:
+            connection.set_options(_NOTHING_OLDER)
+            connection.set_connect_state()
+            if settings.server_name is not None:
+                connection.set_tlsext_host_name(settings.server_name.encode("ascii"))
+            if settings.alpn:
+                connection.set_alpn_protos(list(settings.alpn))
+            return connection
+        connection.set_options(_SERVER if facts.caches else _SERVER_WITHOUT_CACHE)
+        connection.set_accept_state()
+        own = facts.verify_mode
+        mode = own | settings.asks
+        if mode != own:  # where the context verifies, its callback stays
+            connection.set_verify(mode, None if own & SSL.VERIFY_PEER else _possession_alone)
+        return connection
+
+    def _complete(self, connection: SSL.Connection) -> TlsFlight:
+        """The handshake is complete on this end: what it yields, unless it is not what was agreed on."""
+        data = _output(connection) if self._role is INITIATOR else b""  # what a server writes now are tickets
+        alpn = connection.get_alpn_proto_negotiated()
+        problem = self._wrong(connection, alpn)
+        if problem is not None:
+            return TlsFlight(b"", None, problem)
+        result = TlsResult(
+            self._suite,
+            connection.get_group_name() or "",
+            alpn,
+            _certificates(connection, self._role),
+            connection.export_keying_material(LABEL, self._length, self._transcript_hash),
+        )
+        self._connection = None
+        return TlsFlight(data, result)
+
+    def _wrong(self, connection: SSL.Connection, alpn: bytes) -> TlsProblem | None:
+        """What OpenSSL lets pass and this step does not."""
+        cipher = connection.get_cipher_name()
+        if cipher != self._suite:  # which is one of TLS 1.3 alone, so that this checks the version, too
+            return TlsProblem(
+                NegotiationFailed.__name__,
+                "TLS took another cipher suite than was agreed on before",
+                self._suite,
+                cipher,
+                "a context must prefer the suites in the order in which it offers them",
+            )
+        if self._resumed:
+            return TlsProblem(
+                InvalidMessage.__name__, "TLS resumed an earlier session, in which nobody proves a key", alert=47
+            )
+        wanted = self._settings.alpn
+        if wanted and alpn not in wanted:
+            expected = ", ".join(map(repr, self._settings.alpn_names))
+            received = repr(alpn.decode("ascii", "replace")) if alpn else "none"
+            message = "TLS: no application protocol in common"
+            return TlsProblem(NegotiationFailed.__name__, message, expected, received, None, _NO_PROTOCOL)
+        return _trailing(connection)
+
+
+def _verify_result(connection: SSL.Connection) -> int:
+    """Why OpenSSL did not verify the chain (X509_STORE_CTX_get_error(3)), for the error's words: pyOpenSSL has no call for it."""
+    try:
+        return int(getattr(SSL, "_lib").SSL_get_verify_result(getattr(connection, "_ssl")))  # noqa: B009
+    except (AttributeError, TypeError, ValueError):
+        return 0
+
+
+def _possession_alone(*_: Any) -> bool:
+    """OpenSSL checks the signature by the certificate's key in any case; the trust policy judges the certificates."""
+    return True
+
+
+def select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """A server's choice: the first of its own that was offered; none where there is none, which `_wrong` refuses."""
+    settings = connection.get_app_data()  # of a connection of ours: a context may serve others, too
+    if isinstance(settings, TlsSettings):
+        for protocol in settings.alpn:
+            if protocol in offered:
+                return protocol
+    return SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _output(connection: SSL.Connection) -> bytes:
+    """What TLS has to send."""
+    parts: list[bytes] = []
+    try:
+        while True:
+            part = connection.bio_read(_CHUNK)
+            if len(part) < _CHUNK and not parts:
+                return part
+            parts.append(part)
+    except SSL.WantReadError:
+        return b"".join(parts)
+
+
+def _certificates(connection: SSL.Connection, role: Role) -> tuple[bytes, ...]:
+    """Those that the peer has shown, its own first: OpenSSL gives a server that one apart (SSL_get_peer_cert_chain(3))."""
+    chain = connection.get_peer_cert_chain() or []
+    if role is not INITIATOR and (leaf := connection.get_peer_certificate()) is not None:
+        chain.insert(0, leaf)
+    return tuple([dump_certificate(FILETYPE_ASN1, one) for one in chain])
+
+
+def _trailing(connection: SSL.Connection) -> TlsProblem | None:
+    """Nothing may follow the peer's Finished."""
+    try:
+        connection.recv(1)
+    except SSL.WantReadError:
+        return None
+    except SSL.Error as error:
+        received = _reason(error)
+    else:
+        received = "application data"
+    return TlsProblem(
+        InvalidMessage.__name__,
+        "more than a TLS handshake",
+        "nothing after Finished",
+        received,
+        None,
+        AlertCode.UNEXPECTED_MESSAGE,
+    )
+
+
+def _reason(error: SSL.Error) -> str:
+    """OpenSSL's words for what went wrong first."""
+    entries = error.args[0] if error.args else None
+    if isinstance(entries, list) and entries and isinstance(entries[0], tuple):
+        return str(entries[0][-1])[:200] or "no reason"
+    return (type(error).__name__ if not error.args else str(error.args[-1]))[:200]
+
+
+def resumes(flight: bytes) -> bool:
+    """Whether a flight of our own server begins with a ServerHello that selects a pre-shared key (RFC 8446 section 4.2.11)."""
+    if len(flight) < 44 or flight[0] != 22 or flight[5] != _SERVER_HELLO:
+        return False
+    place = 44 + flight[43] + 3  # record header, message header, version, random; session id, cipher suite, compression
+    end = place + 2 + int.from_bytes(flight[place : place + 2], "big")
+    place += 2
+    while place + 4 <= min(end, len(flight)):
+        if int.from_bytes(flight[place : place + 2], "big") == _PRE_SHARED_KEY:
+            return True
+        place += 4 + int.from_bytes(flight[place + 2 : place + 4], "big")
+    return False
+
+
+class Facts(NamedTuple):
+    """What a context is set to.
+
+    Attributes:
+        suites: those of TLS 1.3 that it enables, in its order.
+        certificate: whether it has one.
+        verify_mode: how it verifies by itself.
+        caches: whether its servers keep sessions.
+    """
+
+    suites: tuple[str, ...]
+    certificate: bool
+    verify_mode: int
+    caches: bool
+
+
+def asking(*, anonymous: bool) -> int:
+    """The verify mode of a server that asks for a certificate; with `anonymous` the client need not have one."""
+    return SSL.VERIFY_PEER if anonymous else SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+
+
+def inspect(context: object) -> Facts:
+    """What a context is set to.
+
+    Raises:
+        TypeError: it is no `OpenSSL.SSL.Context`.
+        ValueError: it cannot begin a handshake of TLS 1.3.
+    """
+    if not isinstance(context, SSL.Context):
+        raise TypeError(
+            f"a TLS step takes an OpenSSL.SSL.Context, not {type(context).__module__}.{type(context).__name__}"
+        )
+    connection = SSL.Connection(context, None)
+    connection.set_options(_NOTHING_OLDER)
+    connection.set_connect_state()
+    suites = tuple([name for name in connection.get_cipher_list() if name.startswith("TLS_")])
+    certificate: X509 | None = connection.get_certificate()
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        hello = _output(connection)
+    except SSL.Error as error:
+        raise ValueError(f"the context cannot speak TLS 1.3: {_reason(error)}") from error
+    if hello[:2] != b"\x16\x03" or not suites:
+        raise ValueError("the context cannot speak TLS 1.3: it is for another protocol, or has no cipher suite of it")
+    caches = bool(context.get_session_cache_mode() & SSL.SESS_CACHE_SERVER)
+    return Facts(suites, certificate is not None, context.get_verify_mode(), caches)
+
+
+def set_alpn(context: SSL.Context) -> None:
+    """Let the context's servers select among the protocols of their profile."""
+    context.set_alpn_select_callback(select_alpn)
