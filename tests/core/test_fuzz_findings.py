@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
-from nautilus_core import NEED_DATA, RESPONDER, DataReceived, Handshake, StepCompleted
+from nautilus_core import (
+    NEED_DATA,
+    RESPONDER,
+    AuthenticationFailed,
+    DataReceived,
+    Handshake,
+    HandshakeError,
+    InvalidMessage,
+    StepCompleted,
+)
 from nautilus_core.buffer import ReceiveBuffer
+from nautilus_core.identity.did_document import DidUrl, keys_under_authentication, read_document
+from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError
 
 from .channels import ends, frames
+from .decentralized import WEB, document, method
 from .helpers import alice, bob, run
 
 # A piece of less than a header that came together with a whole frame was put behind the bytes that came after it.
@@ -53,3 +68,44 @@ def test_in_the_handshake_two_pieces_before_a_look_at_them(length: int) -> None:
     read = [event.step for event in iter(responder.next_event, NEED_DATA) if isinstance(event, StepCompleted)]
     assert read[:2] == ["suites", "initiator-key-share"]
     assert responder.data_to_send()
+
+
+# What a peer, a DID document or a transcript says went into the text of errors as it was: it could command a terminal
+# (clear it, hide what stands before), or begin a line of its own in a log.
+
+COMMANDS = "\x1b[2J\u202e\r\nall is well"
+ESCAPED = "\\x1b[2J\\u202e\\r\\nall is well"
+
+
+def test_an_error_of_a_did_document_is_one_line_that_commands_no_terminal() -> None:
+    key = method()
+    served = json.dumps(document(key, authentication=[COMMANDS])).encode()
+    with pytest.raises(AuthenticationFailed) as raised:
+        keys_under_authentication(read_document(WEB, served), DidUrl(WEB), key["type"])
+    assert ESCAPED in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("where", ["message", "expected", "received", "hint"])
+def test_every_error_of_a_handshake_is_one_line_that_commands_no_terminal(where: str) -> None:
+    words: dict[str, Any] = {"message": "wrong", where: COMMANDS}
+    error = InvalidMessage(words.pop("message"), **words)
+    assert str(error).isprintable()
+    assert ESCAPED in str(error)
+    assert str(HandshakeError("über 中文")) == "über 中文"
+
+
+def test_the_errors_of_a_transcript_are_one_line_that_commands_no_terminal() -> None:
+    for text in (
+        str(TranscriptError(f"no line: {COMMANDS}", 3)),
+        str(ReplayDiverged(COMMANDS, "nothing", line=3)),
+        str(Difference(3, "another step", COMMANDS, "hello")),
+    ):
+        assert text.isprintable()
+        assert ESCAPED in text
+
+
+def test_the_error_of_a_replay_is_short_however_long_a_line_is() -> None:
+    error = ReplayDiverged("x" * 100_000, "y" * 100_000, line=3)
+    assert len(str(error)) < 3000
+    assert len(error.expected) == 100_000
