@@ -28,6 +28,10 @@ from nautilus_core.identity.x509 import X509Chains, decode_chain, encode_chain, 
 SCHEMES: Final = ("ed25519", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ml-dsa-65", "rsa-pss-sha256")
 
 
+_ANY: Final = 195
+"""The responder's second policy, and a scheme that is ed25519."""
+
+
 class _Context:
     """What policies see of a handshake."""
 
@@ -137,15 +141,15 @@ def seeds() -> dict[str, bytes]:
     for name, chain in (
         ("chain", [leaf, middle]), ("whole", [leaf, middle, root]), ("leaf", [leaf]), ("order", [middle, leaf]), ("root", [root]),
     ):  # fmt: skip
-        for choice in (0, 64, 128 + 64, 1) if name == "chain" else (0,):
+        for choice in (0, 70, _ANY, 1) if name == "chain" else (0,):
             made[f"x509-{name}-{choice}"] = bytes((1, choice)) + msgspec.msgpack.encode(chain)
     made["x509-other"] = bytes((1, 0)) + certified(RESPONDER).credential
     web = msgspec.json.encode(document(INITIATOR))
-    made["did-key"] = bytes((2, 64 + 128)) + me.with_did().credential
+    made["did-key"] = bytes((2, _ANY)) + me.with_did().credential
     made["did-web"] = bytes((2, 0)) + f"{DID}\0".encode() + web
     made["did-web-fragment"] = bytes((2, 0)) + f"{DID}#key-1\0".encode() + web
     made["did-web-not-authentication"] = bytes((2, 0)) + f"{DID}#key-2\0".encode() + web
     multikey = me.with_did().credential.decode().removeprefix("did:key:").partition("#")[0]
-    made["did-peer-0"] = bytes((2, 64 + 128)) + f"did:peer:0{multikey}".encode()
-    made["did-peer-2"] = bytes((2, 64 + 128)) + f"did:peer:2.V{multikey}.E{multikey}.SeyJ0IjoiZG0ifQ".encode()
+    made["did-peer-0"] = bytes((2, _ANY)) + f"did:peer:0{multikey}".encode()
+    made["did-peer-2"] = bytes((2, _ANY)) + f"did:peer:2.V{multikey}.E{multikey}.SeyJ0IjoiZG0ifQ".encode()
     return made

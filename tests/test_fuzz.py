@@ -66,15 +66,8 @@ def test_every_message_of_the_library_has_a_place_where_it_is_fuzzed() -> None:
 
 def test_the_good_credentials_among_the_seeds_are_judged_good() -> None:
     """So that the fuzzer begins behind the checks."""
-    for name in (
-        "raw-ed25519",
-        "x509-chain-0",
-        "x509-chain-192",
-        "did-key",
-        "did-web",
-        "did-web-fragment",
-        "did-peer-2",
-    ):
+    good = ("raw-ed25519", "x509-chain-0", "x509-chain-70", "x509-chain-195", "x509-other")
+    for name in (*good, "did-key", "did-web", "did-web-fragment", "did-peer-0", "did-peer-2"):
         data = credentials.seeds()[name]
         credentials.KINDS[data[0]](data[2:], data[1])
 
@@ -93,8 +86,8 @@ def test_a_text_that_shows_a_secret_or_commands_a_terminal_is_a_finding() -> Non
 
 
 def test_an_input_that_takes_long_is_a_finding() -> None:
-    with pytest.raises(Finding, match="seconds for 1 bytes"):
-        timed(lambda _: sum(range(200_000)), most=0.0001)(b"x")
+    with pytest.raises(Finding, match="1 bytes"):
+        timed(lambda _: None, most=-1.0)(b"x")
 
 
 def test_a_finding_is_kept_and_reported(
