@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -136,9 +136,15 @@ def mutate(choose: random.Random, seeds: list[bytes], change: Any = None) -> byt
 
 def unguided(harness: str, seconds: float) -> int:
     """Mutate the seeds for `seconds`; the exit code."""
-    one_input, seeds = load_input(harness), load_seeds(harness)
     change = getattr(load(harness), "mutate", None)
-    choose = random.Random(harness)
+    return hunt(harness, load_input(harness), load_seeds(harness), change, seconds, FINDINGS)
+
+
+def hunt(
+    name: str, one_input: Callable[[bytes], None], seeds: list[bytes], change: Any, seconds: float, findings: Path
+) -> int:
+    """Feed seeds, then mutants of them, for `seconds` or until one fails, which is kept; the exit code."""
+    choose = random.Random(name)
     executions, failed = 0, False
     end = time.process_time() + seconds
     while not failed and (executions < len(seeds) or time.process_time() < end):
@@ -147,8 +153,8 @@ def unguided(harness: str, seconds: float) -> int:
         try:
             one_input(data)
         except Exception:
-            FINDINGS.mkdir(exist_ok=True)
-            path = FINDINGS / f"{harness}-{executions}"
+            findings.mkdir(exist_ok=True)
+            path = findings / f"{name}-{executions}"
             path.write_bytes(data)
             traceback.print_exc(file=sys.stdout)
             print(f"the input is {path}")
@@ -214,7 +220,7 @@ def run_child(result: Result, command: list[str]) -> None:
         result.output = text[-8000:]
 
 
-def report(results: list[Result]) -> str:
+def report(results: Sequence[Result]) -> str:
     """What was run, as a table in Markdown."""
     rows = [
         "| harness | executions | each second | edges | features | corpus | findings |",

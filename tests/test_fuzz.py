@@ -17,6 +17,8 @@ from nautilus_core import INITIATOR, RESPONDER, HandshakeError, PublicKey, Role
 from nautilus_core.crypto.suites import AES_128_GCM
 from nautilus_core.transcript import read
 
+from .reliability import fuzzing
+
 HARNESSES = pytest.mark.parametrize("harness", run.HARNESSES)
 
 
@@ -81,7 +83,7 @@ def test_a_text_that_shows_a_secret_or_commands_a_terminal_is_a_finding() -> Non
     secret = bytes(range(40, 60))
     for text in (f"the key {secret.hex()} is wrong", f"got {secret!r}", "got \x1b[2J", "x" * 5000):
         with pytest.raises(Finding):
-            check_text(HandshakeError(text), [secret])
+            check_text(ValueError(text), [secret])
     check_text(HandshakeError("the key is wrong"), [secret])
 
 
@@ -90,18 +92,16 @@ def test_an_input_that_takes_long_is_a_finding() -> None:
         timed(lambda _: None, most=-1.0)(b"x")
 
 
-def test_a_finding_is_kept_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_finding_is_kept_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def fails(data: bytes) -> None:
-        raise Finding("this one")
+        if b"b" in data:
+            raise Finding("this one")
 
-    monkeypatch.setattr(run, "FINDINGS", tmp_path)
-    monkeypatch.setattr(run, "load_input", lambda _: fails)
-    assert run.unguided("names", 0.1) == 1
+    assert run.hunt("some", fails, [b"a", b"b", b"c"], None, 1.0, tmp_path / "findings") == 1
     assert "this one" in capsys.readouterr().out
-    (kept,) = tmp_path.iterdir()
-    assert kept.read_bytes() == run.load_seeds("names")[0]
+    (kept,) = (tmp_path / "findings").iterdir()
+    assert kept.read_bytes() == b"b"
+    assert run.hunt("some", fails, [b"a"], lambda data, choose: b"a", 0.0, tmp_path) == 0
 
 
 def test_the_command_runs_without_atheris_and_reports_a_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,3 +120,11 @@ def test_the_insecure_provider_is_gone_afterwards() -> None:
         assert PublicKey.verify is not before
     assert AES_128_GCM.new is AESGCM
     assert PublicKey.verify is before
+
+
+def test_the_section_of_the_reliability_report_has_the_table_and_what_is_open() -> None:
+    results = [run.Result("engine", 1000, 2.0, 30, 40, 5), run.Result("names", 10, 1.0, 3, 4, 5, 1)]
+    section = fuzzing.section(results, 10, 1, guided=False)
+    assert section.startswith("## 3. Fuzzing\n")
+    assert "Open findings: 1." in section
+    assert "| engine | 1,000 | 500 | 30 | 40 | 5 | 0 |" in section
