@@ -155,12 +155,14 @@ def is_dns_name(name: str) -> bool:
 def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
     """What it says whom it is for: DNS names, addresses, URIs, mail addresses, none of which can be taken for another sort.
 
-    Nothing says that this is true. One of the `MALFORMED` errors where it cannot be read.
+    Nothing says that this is true. `ValueError` where it cannot be read.
     """
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
+    except MALFORMED as error:
+        raise ValueError(f"the names in a certificate cannot be read: {error}") from error
     names = [name for name in found.get_values_for_type(x509.DNSName) if is_dns_name(name)]
     names += [str(address) for address in found.get_values_for_type(x509.IPAddress)]
     names += [uri for uri in found.get_values_for_type(x509.UniformResourceIdentifier) if "://" in uri]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from base64 import b64decode
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography.x509 import load_der_x509_certificate
 
 from nautilus_core import (
     NEED_DATA,
@@ -19,11 +23,14 @@ from nautilus_core import (
 )
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.identity.did_document import DidUrl, keys_under_authentication, read_document
-from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError
+from nautilus_core.identity.x509 import names_in
+from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, read, rerun
+from nautilus_core.transcript.lines import Drawn
 
 from .channels import ends, frames
 from .decentralized import WEB, document, method
 from .helpers import alice, bob, run
+from .transcript.recording import Recorded
 
 # A piece of less than a header that came together with a whole frame was put behind the bytes that came after it.
 
@@ -109,3 +116,34 @@ def test_the_error_of_a_replay_is_short_however_long_a_line_is() -> None:
     error = ReplayDiverged("x" * 100_000, "y" * 100_000, line=3)
     assert len(str(error)) < 3000
     assert len(error.expected) == 100_000
+
+
+# A certificate with an extension twice: the library raises errors of its own, which are no ValueErrors.
+
+
+def test_the_names_in_a_certificate_that_cannot_be_read_are_a_value_error() -> None:
+    leaf = b64decode(
+        "MIIBfzCCASWgAwIBAgIBBzAKBggqhkjOPQQDAjARMQ8wDQYDVQQDDAZNaWRkbGUwHhcNMjUwMTAxMDAwMDAwWhcNNDUwMTAxMDAwMDAwWjAUMRIwEAYD"
+        "VQQDDAlpbml0aWF0b3IwKjAFBgMrZXADIQCs3MhJTUWPRKeqrB1qhOxiTa7ohDbbKuJuZ7pkWhBiKKOBmTCBljAMBgNVHRMBAf8EAjAAMB0GA1UdEQQW"
+        "BBSO12Jq66/GDnhs7bYNW0PCOoVayzAfBgNVHSMEGDAWgBTE/RLHlB6FHum8eX2O/KPqF2uPUzAOBgNVHQ8BAf8EBAMCB4AwHQYDVR0lBBYwFAYIKwYB"
+        "BQUHAwEGCCsGAQUFBwMCMBcGA1UdEQQQMA6CDGZ1enouZXhhbXBsZTAKBggqhkjOPQQDAgNIADBFAiEA6PCMp5RhGeC2cNuK3UUrpo6Z2R4nbqpptOke"
+        "EKN0dSMCIGZdskA8vWJUdgkdxbiZJ1ZjZ56KUer3zrc8GuI4a8Q+"
+    )
+    certificate = load_der_x509_certificate(leaf)
+    with pytest.raises(ValueError, match="Duplicate 2.5.29.17"):
+        names_in(certificate)
+
+
+# A transcript whose secrets are of another length than is drawn: another run of it raised the tape's own ValueError.
+
+
+def test_another_run_with_secrets_that_do_not_fit_is_an_error_of_the_transcript() -> None:
+    transcript = read(Recorded(alice(), bob()).files[1])
+    lines = [
+        msgspec.structs.replace(line, data=line.data[:5]) if isinstance(line, Drawn) and line.what == "random" else line
+        for line in transcript.lines
+    ]
+    with pytest.raises(
+        TranscriptError, match="its secrets are not those of this handshake: the tape has 5 random bytes"
+    ):
+        rerun(dataclasses.replace(transcript, lines=tuple(lines)), bob())
