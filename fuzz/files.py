@@ -1,6 +1,7 @@
-"""Fuzzes files: pre-shared keys in TOML, known peers, the key log. Each in memory's own file system, where there is one.
+"""Fuzzes files: pre-shared keys in TOML, known peers, the key log, identities and certificates in PEM.
 
-Byte 0 chooses the file; the rest is what stands in it. Only the documented errors may come out, and none shows a key.
+Those that are read by path stand in memory's own file system, where there is one. Byte 0 chooses the
+file; the rest is what stands in it. Only the documented errors may come out, and none shows a key.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from fuzz.checks import Finding, check_text
-from fuzz.people import IDENTITIES
+from fuzz.people import DID, IDENTITIES, KEYS, certificates
 from nautilus_anyio import KnownPeersFile
 from nautilus_anyio.psk_file import load_psks
 from nautilus_anyio.stores import StoreError
-from nautilus_core import INITIATOR, RESPONDER
+from nautilus_core import INITIATOR, RESPONDER, Identity
 from nautilus_core.crypto.key_log import read_key_log
+from nautilus_core.identity.x509 import certificates_in, names_in
 
 _MEMORY: Final = Path("/dev/shm")  # a disk would be most of what an execution costs
+_KEY: Final = KEYS[INITIATOR]
 _SECRET: Final = bytes(range(0x60, 0x80))
 
 
@@ -82,7 +87,16 @@ def _key_log(data: bytes) -> None:
         check_text(error, [_SECRET])
 
 
-FILES: Final[list[Callable[[bytes], None]]] = [_psks, _known_peers, _key_log]
+def _pem(data: bytes) -> None:
+    """Identities and authorities: a whole one, or `ValueError`."""
+    for parse in (Identity.from_pem, lambda pem: [names_in(one) for one in certificates_in(pem)]):
+        try:
+            parse(data)
+        except ValueError as error:
+            check_text(error, [_SECRET])
+
+
+FILES: Final[list[Callable[[bytes], None]]] = [_psks, _known_peers, _key_log, _pem]
 
 
 def one_input(data: bytes) -> None:
@@ -114,7 +128,12 @@ def seeds() -> dict[str, bytes]:
     peer = IDENTITIES[INITIATOR].peer_id
     known = f"# a comment\n\nhost.example:7000 {peer}\n[::1]:7000 {peer} 2030-06-01\nwith%20space {peer} 2030-06-01 5dc2ad92\n"
     log = f"# a log\nCLIENT_RANDOM 00 11\nNAUTILUS_I_TRAFFIC_SECRET_0 {bytes(32).hex()} {_SECRET.hex()}\n"
+    pem = b"".join(certificates()[name].public_bytes(Encoding.PEM) for name in ("initiator", "middle"))
+    key = Identity(_KEY).to_pem()
     return {
+        "pem": b"\x03" + key + pem,
+        "pem-other": b"\x03" + key,
+        "pem-did": b"\x03" + Identity(_KEY).with_did(DID).to_pem(),
         "psks": b"\0" + psks.encode(),
         "psks-short": b"\0" + psks.replace(_SECRET.hex(), "00").encode(),
         "psks-not-hexadecimal": b"\0" + psks.replace("60", "xy").encode(),

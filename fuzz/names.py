@@ -1,20 +1,24 @@
-"""Fuzzes names that a peer chooses: a `did:web` and where it leads, redirects, the target that it wants.
+"""Fuzzes names that a peer chooses: a `did:web` and where it leads, redirects, the target that it wants, files to send.
 
 Byte 0 chooses; the rest is the name. Wherever a `did:web` leads, it is a DNS name, by HTTPS, and the path of a document.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from ipaddress import IPv6Network, ip_address
+from pathlib import Path
 from typing import Final
 
 from fuzz.checks import Finding, check_text
 from fuzz.people import IDENTITIES
+from nautilus_anyio.cli.transfer.files import check_name
+from nautilus_anyio.cli.transfer.messages import Offer, Parser, Ready, Start, TransferFailed, data_header, frame
 from nautilus_anyio.did_web import DidWebResolver, _place_of, _redirected
 from nautilus_anyio.resolve import Unresolvable
-from nautilus_core import INITIATOR, RESPONDER, Identities, NegotiationFailed
+from nautilus_core import INITIATOR, RESPONDER, HandshakeError, Identities, NegotiationFailed
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _HOST: Final = re.compile(r"[a-z0-9.-]{1,253}")
@@ -85,7 +89,30 @@ def _target(data: bytes) -> None:
             raise Finding(f"{data!r} leads to {found!r}")
 
 
-NAMES: Final[list[Callable[[bytes], None]]] = [_did_web, _address, _target]
+def _transfer(data: bytes) -> None:
+    """What a peer says when it sends files; the name of one stays in its folder."""
+    outcomes = []
+    for size in (max(len(data), 1), 3):
+        parser, found = Parser(), []
+        try:
+            for start in range(0, len(data), size):
+                parser.receive_data(data[start : start + size])
+                while (incoming := parser.next_frame()) is not None:
+                    found.append(incoming)
+        except HandshakeError as error:
+            check_text(error, ())
+        outcomes.append(found)
+    if outcomes[0] != outcomes[1]:
+        raise Finding(f"in pieces: {outcomes}")
+    for message in outcomes[0]:
+        if isinstance(message, Offer):
+            with contextlib.suppress(TransferFailed):
+                check_name(message.name)
+                if Path("folder", message.name).name != message.name or not message.name.isprintable():
+                    raise Finding(f"{message.name!r} leads elsewhere")
+
+
+NAMES: Final[list[Callable[[bytes], None]]] = [_did_web, _address, _target, _transfer]
 
 
 def one_input(data: bytes) -> None:
@@ -116,4 +143,6 @@ def seeds() -> dict[str, bytes]:
     for name in (*public, *private, "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"):
         made[f"address-{name.replace(':', '_')}"] = b"\x01" + ip_address(name).packed
     made |= {"target": b"\x02a", "target-no-text": b"\x02\xff\xfe", "target-other": "\x02é".encode()}
+    said = [Ready(), Offer("notes.txt", 5, False), Offer("../x", 5, True), Start(0)]
+    made["transfer"] = b"\x03" + b"".join(map(frame, said)) + data_header(5) + b"hello"
     return made
