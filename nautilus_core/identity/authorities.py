@@ -222,7 +222,7 @@ def _may_sign(leaf: x509.Certificate) -> bool:
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, TypeError, *MALFORMED):
+    except (InvalidSignature, *MALFORMED):
         return False
     return True
 

@@ -43,6 +43,7 @@ _decoder: Final = msgspec.msgpack.Decoder(_Encoded)
 
 MALFORMED: Final = (
     ValueError,
+    TypeError,  # of an attribute in a subject that is of a wrong type
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -114,8 +115,10 @@ def certificates_in(pem: bytes) -> Chain:
     """The certificates in PEM, in their order; other blocks are passed over. `ValueError` where there is none, or a bad one."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except MALFORMED as error:
-        raise ValueError(f"no certificates in PEM: {error}") from error
+    except MALFORMED:
+        if b"-----BEGIN CERTIFICATE-----" in pem:
+            raise ValueError("no certificates in PEM: one is damaged, or of a kind that cannot be read") from None
+        raise ValueError("no certificates in PEM: there is none") from None
 
 
 def _check_order(chain: Chain) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import traceback
 from base64 import b64decode
 from typing import Any
 
@@ -12,24 +13,28 @@ import pytest
 from cryptography.x509 import load_der_x509_certificate
 
 from nautilus_core import (
+    INITIATOR,
     NEED_DATA,
     RESPONDER,
     AuthenticationFailed,
     DataReceived,
     Handshake,
     HandshakeError,
+    Identity,
     InvalidMessage,
+    Role,
     StepCompleted,
+    trust,
 )
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.identity.did_document import DidUrl, keys_under_authentication, read_document
-from nautilus_core.identity.x509 import names_in
-from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, read, rerun
-from nautilus_core.transcript.lines import Drawn
+from nautilus_core.identity.x509 import certificates_in, names_in
+from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, read, replay, rerun
+from nautilus_core.transcript.lines import Drawn, Opened
 
 from .channels import ends, frames
-from .decentralized import WEB, document, method
-from .helpers import alice, bob, run
+from .decentralized import WEB, document, judged, method, refused
+from .helpers import ALICE, BOB, alice, bob, run
 from .transcript.recording import Recorded
 
 # A piece of less than a header that came together with a whole frame was put behind the bytes that came after it.
@@ -147,3 +152,51 @@ def test_another_run_with_secrets_that_do_not_fit_is_an_error_of_the_transcript(
         TranscriptError, match="its secrets are not those of this handshake: the tape has 5 random bytes"
     ):
         rerun(dataclasses.replace(transcript, lines=tuple(lines)), bob())
+
+
+# A certificate whose subject has an attribute of a wrong type: the library raises a TypeError, which came out of the engine.
+
+BROKEN_SUBJECT = (
+    "MIIBfzCCASWgAwIBAgIBBzAKBggqhkjOPQQDAjARMQ8wDQYDVQQDDAZNaWRkbGUwHhcNMjUwMTAxMDAwMDAwWhcNNDUwMTAxMDAwMDAwWjAUMRIwEAYDVQQD"
+    "Awlpbml0aWF0b3IwKjAFBgMrZXADIQCs3MhJTUWPRKeqrB1qhOxiTa7ohDbbKuJuZ7pkWhBiKKOBmTCBljAMBgNVHRMBAf8EAjAAMB0GA1UdDgQWBBSO12Jq"
+    "66/GDnhs7bYNW0PCOoVayzAfBgNVHSMEGDAWgBTE/RLHlB6FHum8eX2O/KPqF2uPUzAOBgNVHQ8BAf8EBAMCB4AwHQYDVR0lBBYwFAYIKwYBBQUHAwEGCCsG"
+    "AQUFBwMCMBcGA1UdEQQQMA6CDGZ1enouZXhhbXBsZTAKBggqhkjOPQQDAgNIADBFAiEA6PCMp5RhGeC2cNuK3UUrpo6Z2R4nbqpptOkeEKN0dSMCIGZdskA8"
+    "vWJUdgkdxbiZJ1ZjZ56KUer3zrc8GuI4a8Q+"
+)
+
+
+@pytest.mark.parametrize("judging", [INITIATOR, RESPONDER], ids=lambda role: role.value)
+def test_a_certificate_with_a_broken_subject_is_refused(judging: Role) -> None:
+    presents = BOB.presenting("x509", msgspec.msgpack.encode([b64decode(BROKEN_SUBJECT)]))
+    error = refused(judged(presents, trust.anyone(kinds=["x509"]), judging), judging)
+    assert "the peer's certificates are not usable" in str(error)
+
+
+# A transcript in which the session's channel is taken twice: its replay raised what a caller's mistake does.
+
+
+def test_a_replay_in_which_the_channel_is_taken_twice_diverges() -> None:
+    transcript = read(Recorded(alice(), bob(), use=lambda pair: pair.initiator.session.channel()).files[0])
+    place = next(place for place, line in enumerate(transcript.lines) if isinstance(line, Opened))
+    lines = (*transcript.lines[: place + 1], *transcript.lines[place:])
+    with pytest.raises(ReplayDiverged, match="keys were taken already"):
+        replay(dataclasses.replace(transcript, lines=lines), alice())
+
+
+# A damaged file of PEM: the library's error quotes what stands between the dashes, which may be a part of the private key.
+
+
+def test_a_damaged_pem_file_is_not_quoted() -> None:
+    pem = ALICE.to_pem()
+    body = pem.splitlines()[1]
+    damaged = (
+        pem.replace(b"PRIVATE KEY-----\n", b"PRIVATE KEY--", 1)
+        + b"-----BEGIN CERTIFICATE--"
+        + body
+        + b"-----END X-----\n"
+    )
+    for read_pem in (Identity.from_pem, certificates_in):
+        with pytest.raises(ValueError, match="private key|certificates") as raised:
+            read_pem(damaged)
+        shown = "".join(traceback.format_exception(raised.value))
+        assert body.decode()[24:] not in shown
