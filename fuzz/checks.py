@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -26,7 +27,8 @@ def check_text(error: BaseException, secrets: Iterable[bytes]) -> None:
         raise Finding(f"an error with what is not printable: {str(error)!r}") from error
     lower = text.lower()
     for secret in secrets:
-        if secret.hex() in lower or repr(secret)[2:-1] in text or repr(list(secret))[1:-1] in text:
+        coded = b64encode(secret[: len(secret) // 3 * 3]).decode()
+        if secret.hex() in lower or coded in text or repr(secret)[2:-1] in text or repr(list(secret))[1:-1] in text:
             raise Finding(f"an error that shows a secret: {text[:200]}") from error
 
 

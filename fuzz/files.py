@@ -17,7 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fuzz.checks import Finding, check_text
-from fuzz.people import DID, IDENTITIES, KEYS, certificates
+from fuzz.people import DID, IDENTITIES, KEYS, SECRETS, certificates
 from nautilus_anyio import KnownPeersFile
 from nautilus_anyio.psk_file import load_psks
 from nautilus_anyio.stores import StoreError
@@ -93,7 +93,7 @@ def _pem(data: bytes) -> None:
         try:
             parse(data)
         except ValueError as error:
-            check_text(error, [_SECRET])
+            check_text(error, [_SECRET, SECRETS[INITIATOR]])
 
 
 FILES: Final[list[Callable[[bytes], None]]] = [_psks, _known_peers, _key_log, _pem]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Network, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +16,10 @@ from fuzz.checks import Finding, check_text
 from fuzz.people import IDENTITIES
 from nautilus_anyio.cli.transfer.files import check_name
 from nautilus_anyio.cli.transfer.messages import Offer, Parser, Ready, Start, TransferFailed, data_header, frame
-from nautilus_anyio.did_web import DidWebResolver, _place_of, _redirected
+from nautilus_anyio.did_web import DidWebResolver, _place_of, _redirected, _within
 from nautilus_anyio.resolve import Unresolvable
 from nautilus_core import INITIATOR, RESPONDER, HandshakeError, Identities, NegotiationFailed
 
-_NAT64: Final = IPv6Network("64:ff9b::/96")
 _HOST: Final = re.compile(r"[a-z0-9.-]{1,253}")
 
 
@@ -62,15 +61,9 @@ def _address(data: bytes) -> None:
     address = ip_address(data)
     if not _ADDRESSES._allows(address):
         return
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    if not address.is_global and inner is None and address not in _NAT64:
-        raise Finding(f"{address} is not public")
-    if (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_multicast
-        or (inner is not None and not inner.is_global)
-    ):
+    inner = _within(address)
+    counts = address if inner is None else inner
+    if not counts.is_global or counts.is_loopback or counts.is_link_local or counts.is_multicast:
         raise Finding(f"{address} is not public")
 
 
