@@ -25,6 +25,7 @@ from nautilus_core import (
     PeerClosed,
     Profile,
     Role,
+    State,
     profiles,
     trust,
 )
@@ -134,6 +135,19 @@ def _handshake(data: bytes) -> None:
             raise Finding("Noise sends no alerts") from None
         if channel is not None and channel.data_to_send():
             raise Finding("a failed channel sends") from None
+        if channel is None and (engine.session is not None or engine.state is not State.FAILED):
+            raise Finding(f"{engine!r} after {error!r}") from None
+        _check_failed_for_good(channel or engine, error)
+
+
+def _check_failed_for_good(failed: Channel | Handshake, error: HandshakeError) -> None:
+    try:
+        failed.next_event()
+    except HandshakeError as again:
+        if again is not error:
+            raise Finding(f"{again!r} after {error!r}") from None
+    else:
+        raise Finding(f"an event after {error!r}")
 
 
 def _datagrams(data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,16 @@ def test_the_command_runs_without_atheris_and_reports_a_table(capsys: pytest.Cap
     table = run.report(results).splitlines()
     assert table[0].startswith("| harness | executions |")
     assert [line.split("|")[1].strip() for line in table[2:5]] == ["names", "documents", "all"]
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is not installed: it has no wheels for every Python")
+def test_with_atheris_the_core_is_instrumented(tmp_path: Path) -> None:
+    """Else the fuzzer would be blind, and not say so."""
+    (result,) = run.run(["documents"], 1, 1, tmp_path, guided=True)
+    assert result.findings == 0
+    assert result.coverage > 100
+    assert result.features > result.coverage
+    assert result.executions > len(run.load_seeds("documents"))
 
 
 def test_the_insecure_provider_is_gone_afterwards() -> None:
