@@ -130,8 +130,7 @@ class Victim:
                 self._run_engine()
             if self.channel is not None:
                 self._run_channel(self.channel)
-            else:
-                self._check_buffers(len(data))
+            self._check_buffers(len(data))
         except HandshakeError as error:
             self.error = error
             self._check_failure(error)
@@ -174,11 +173,15 @@ class Victim:
         channel.data_to_send()
 
     def _check_buffers(self, piece: int) -> None:
-        handshake = self.handshake
-        buffered = len(handshake._stream.peek())
-        most = DEFAULT_LIMITS.held if handshake.state is State.PAUSED else _MOST_BUFFERED
+        state, most = self.handshake.state, _MOST_BUFFERED
+        holder: Any = self.channel
+        if self.closed:  # nobody asks the channel for more
+            return
+        buffered = len(self.handshake._stream.peek()) if holder is None else len(holder._received)
+        if holder is None and state is State.PAUSED:
+            most = DEFAULT_LIMITS.held
         if buffered > most + piece:
-            raise Finding(f"{buffered} bytes are held in the state {handshake.state.name}")
+            raise Finding(f"{buffered} bytes are held in the state {state.name}")
 
     def _check_failure(self, error: HandshakeError) -> None:
         """It has failed for good: the same error again, no session, nothing to send after the alert."""
