@@ -1,8 +1,9 @@
 """Fuzzes the whole engine, in both roles and in any state, and the channel after it.
 
 Byte 0 chooses the victim's role (bit 0), whether cryptography has any security (bit 1), whether the rest is edits of a real
-peer's flights or simply the peer's bytes (bit 2), whether the policy asks the application (bit 3), and how questions are
-answered (bits 4 and 5). Byte 1 is the profile, byte 2 in how many bytes at a time the peer's come (0 for all at once).
+peer's flights or simply the peer's bytes (bit 2), whether the policy asks the application (bit 3), how questions are answered
+(bits 4 and 5), and whether all comes a second time in other pieces (bit 6). Byte 1 is the profile, byte 2 in how many bytes
+at a time the peer's come (0 for all at once).
 
 An edit has four bytes: which frame of the real peer's, what to do with it, and two arguments. Frames are decoded and
 encoded again, also sealed ones when there is no security, so that edits reach the fields of every message.
@@ -24,6 +25,7 @@ NAMES: Final = tuple(PROFILES)
 INSECURE: Final = 2
 EDITS: Final = 4
 ASKS: Final = 8
+PIECES: Final = 64
 
 VALUES: Final[list[Any]] = [
     None, True, False, 0, 1, -1, 127, 2**31, 2**63, 2**64 - 1, 1.5, float("nan"),
@@ -125,7 +127,7 @@ def one_input(data: bytes) -> None:
         size = 64  # or nothing would come while a question is open
     with provider(secure=secure):
         victim = play(role, name, peer, size=size, answers=choice >> 4 & 3, asks=bool(choice & ASKS))
-        if choice & 64:
+        if choice & PIECES:
             _same_in_pieces(victim, role, name, peer, choice)
 
 
@@ -147,25 +149,27 @@ def _same_in_pieces(victim: Victim, role: Any, name: str, peer: bytes, choice: i
         raise Finding(f"in pieces: {outcomes}; {victim.error!r}, {other.error!r}")
 
 
+_WAYS: Final = {
+    "secure": (EDITS | PIECES, 7, 2, 3, 0, 9),
+    "asked": (INSECURE | EDITS | ASKS | AT_ONCE << 4, 50),
+    "refused": (INSECURE | EDITS | ASKS | REFUSED << 4, 0),
+    "unanswered": (INSECURE | EDITS | ASKS | NEVER << 4, 0),
+    "late": (INSECURE | EDITS | ASKS | LATE << 4, 200),
+}
+"""Of each profile and role: the choices of byte 0, the size of the pieces, and edits."""
+_LONGEST_SEED: Final = 3000
+
+
 def seeds() -> dict[str, bytes]:
     """Inputs that get somewhere, by name."""
     made: dict[str, bytes] = {}
-    for role, bit in ((INITIATOR, 0), (RESPONDER, 1)):
-        for number, name in enumerate(NAMES):
+    for number, name in enumerate(NAMES):
+        edits = range(12) if name in ("psk", "custom") else (7, 8)
+        ways = _WAYS | {f"edit-{what}": (INSECURE | EDITS, 0, what, what, what + 3, what + 5) for what in edits}
+        for role, bit in ((INITIATOR, 0), (RESPONDER, 1)):
+            for way, (choice, size, *rest) in ways.items():
+                made[f"{role.value}-{name}-{way}"] = bytes((choice | bit, number, size, *rest))
             frames = b"".join(recorded(role, name, secure=False))
-
-            def seed(what: str, choice: int, size: int, *rest: int, role: Any = role, name: str = name, number: int = number,
-                     bit: int = bit) -> None:  # fmt: skip
-                made[f"{role.value}-{name}-{what}"] = bytes((choice | bit, number, size, *rest))
-
-            if len(frames) < 3000:
-                seed("raw", INSECURE, 0, *frames)
-            for what in range(12):
-                if name in ("psk", "custom") or what in (7, 8):
-                    seed(f"edit-{what}", INSECURE | EDITS, 0, what, what, what + 3, what + 5)
-            seed("secure", EDITS | 64, 7, 2, 3, 0, 9)
-            seed("asked", INSECURE | EDITS | ASKS | AT_ONCE << 4, 50)
-            seed("refused", INSECURE | EDITS | ASKS | REFUSED << 4, 0)
-            seed("unanswered", INSECURE | EDITS | ASKS | NEVER << 4, 0)
-            seed("late", INSECURE | EDITS | ASKS | LATE << 4, 200)
+            if len(frames) < _LONGEST_SEED:
+                made[f"{role.value}-{name}-raw"] = bytes((INSECURE | bit, number, 0)) + frames
     return made

@@ -20,6 +20,7 @@ from fuzz.structure import changed_json
 from nautilus_anyio.pictures import as_html, as_mermaid, as_svg, as_text
 from nautilus_core import (
     INITIATOR,
+    RESPONDER,
     Handshake,
     HandshakeError,
     LocalProtocolError,
@@ -64,45 +65,43 @@ def _profiles(role: Role) -> tuple[Profile, ...]:
     return profile(role, "plain"), profile(role, "custom"), profile(role, "psk"), noise
 
 
+RECORDED: Final = ("plain", "custom", "psk", "noise")
+"""What `_profiles` are called."""
+
+
 @cache
 def _recordings() -> dict[str, tuple[bytes, tuple[bytes, ...]]]:
     """Transcripts of our own, with the key log of each, by name."""
     made: dict[str, tuple[bytes, tuple[bytes, ...]]] = {}
-    for number, name in enumerate(("plain", "custom", "psk", "noise")):
+    for number, name in enumerate(RECORDED):
         for secrets in (True, False):
-            lines: dict[Role, list[bytes]] = {role: [] for role in Role}
-            logs: dict[Role, list[bytes]] = {role: [] for role in Role}
-            recorders = {
-                role: Recorder(lines[role].append, dangerously_record_secrets=secrets, whole_channel=True)
-                for role in Role
-            }
-            pair = Pair(
-                *[
-                    Handshake(
-                        role,
-                        _profiles(role)[number],
-                        entropy=FixedEntropy(role),
-                        wall_time=NOW,
-                        recorder=recorders[role],
-                        key_log=logs[role].append,
-                    )
-                    for role in Role
-                ],
-                answer=lambda question: answer(question, INITIATOR),
-                close=False,
-            ).run()
-            channel = pair.initiator.session.channel()
-            channel.next_event()
-            channel.send_data(b"a question")
-            channel.close()
-            channel.data_to_send()
-            for role in Role:
-                recorders[role].close()
-                made[f"{name}-{'secrets' if secrets else 'public'}-{role.value}"] = (
-                    b"".join(lines[role]),
-                    tuple(logs[role]),
-                )
+            for role, recording in _record(number, secrets=secrets).items():
+                made[f"{name}-{'secrets' if secrets else 'public'}-{role.value}"] = recording
     return made
+
+
+def _record(number: int, *, secrets: bool) -> dict[Role, tuple[bytes, tuple[bytes, ...]]]:
+    """What each end records of a handshake and a question over the channel; and its key log."""
+    files: dict[Role, list[bytes]] = {role: [] for role in Role}
+    logs: dict[Role, list[bytes]] = {role: [] for role in Role}
+    recorders = {
+        role: Recorder(files[role].append, dangerously_record_secrets=secrets, whole_channel=True) for role in Role
+    }
+
+    def end(role: Role) -> Handshake:
+        made = _profiles(role)[number]
+        options: dict[str, Any] = {"recorder": recorders[role], "key_log": logs[role].append}
+        return Handshake(role, made, entropy=FixedEntropy(role), wall_time=NOW, **options)
+
+    pair = Pair(end(INITIATOR), end(RESPONDER), answer=lambda question: answer(question, INITIATOR), close=False).run()
+    channel = pair.initiator.session.channel()
+    channel.next_event()
+    channel.send_data(b"a question")
+    channel.close()
+    channel.data_to_send()
+    for recorder in recorders.values():
+        recorder.close()
+    return {role: (b"".join(files[role]), tuple(logs[role])) for role in Role}
 
 
 def with_checks(lines: bytes) -> bytes:
@@ -236,7 +235,7 @@ def seeds() -> dict[str, bytes]:
     """Transcripts of every profile and of both ends, with secrets and without."""
     made: dict[str, bytes] = {}
     for name, (file, _) in _recordings().items():
-        number = ("plain", "custom", "psk", "noise").index(name.partition("-")[0])
+        number = RECORDED.index(name.partition("-")[0])
         made[name] = bytes((number | CHECKED | PICTURES,)) + without_checks(file)
         if "public" in name and name.startswith("plain"):
             made[f"{name}-file"] = bytes((number,)) + file
