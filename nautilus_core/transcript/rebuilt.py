@@ -10,7 +10,7 @@ from itertools import product
 from typing import Final
 
 from ..context import Context
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, one_line
 from ..identity.identities import ANONYMOUS
 from ..identity.trust import anyone
 from ..noise.names import NoiseProtocol
@@ -72,7 +72,7 @@ def profile_of(header: Header) -> Profile:
 
         return Profile(name, make_steps, made.stream, header.limits, made.offers, made.check)
     except (ValueError, LocalProtocolError) as error:
-        raise ValueError(f"the profile {name[:64]!r} cannot be made from the header: {error}") from error
+        raise ValueError(one_line(f"the profile {name[:64]!r} cannot be made from the header: {error}")) from error
 
 
 def noise_profile(name: str) -> Profile:

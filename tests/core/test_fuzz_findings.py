@@ -29,7 +29,7 @@ from nautilus_core import (
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.identity.did_document import DidUrl, keys_under_authentication, read_document
 from nautilus_core.identity.x509 import certificates_in, names_in
-from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, read, replay, rerun
+from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, profile_of, read, replay, rerun
 from nautilus_core.transcript.lines import Drawn, Opened
 
 from .channels import ends, frames
@@ -200,3 +200,14 @@ def test_a_damaged_pem_file_is_not_quoted() -> None:
             read_pem(damaged)
         shown = "".join(traceback.format_exception(raised.value))
         assert body.decode()[24:] not in shown
+
+
+# The names of a transcript's steps went into the error of a profile that cannot be made from its header as they were.
+
+
+def test_the_error_of_a_profile_from_a_header_is_one_line_that_commands_no_terminal() -> None:
+    header = read(Recorded(alice(), bob()).files[0]).header
+    last = msgspec.structs.replace(header.steps[-1], name=f"last{COMMANDS}")
+    with pytest.raises(ValueError, match="cannot be made from the header") as raised:
+        profile_of(msgspec.structs.replace(header, steps=(*header.steps[:-1], last)))
+    assert str(raised.value).isprintable()
