@@ -7,23 +7,26 @@ at once); the rest are the bytes from the peer. However they are cut, the outcom
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from fuzz.checks import Finding
 from fuzz.insecure import insecure_provider
+from fuzz.people import IDENTITIES
 from nautilus_core import (
     INITIATOR,
     NEED_DATA,
     RESPONDER,
     SUITES,
     CustomProtocolStep,
+    DatagramChannel,
     DataReceived,
     HandshakeError,
     HandshakeStream,
-    Identity,
     LengthPrefixedStream,
     Limits,
     MultiMessageStep,
@@ -62,7 +65,7 @@ def _key(number: int) -> TrafficKey:
 
 
 def _steps() -> list[Any]:
-    identity = Identity.generate()
+    identity = IDENTITIES[INITIATOR]
     profile = profiles.nautilus(identity=identity, trust=trust.anyone())
     raw: CustomProtocolStep[bytes] = CustomProtocolStep(
         "raw", INITIATOR, write=lambda _: b"", read=lambda _, message: None
@@ -152,6 +155,20 @@ def _channel(role: Role, *, confirmed: bool) -> Callable[[Reads], Outcome]:
     return run
 
 
+def _datagrams(data: Reads) -> Outcome:
+    """Datagrams, each behind a byte with its length; one that opens must have a new number."""
+    channel = DatagramChannel(writing=None, reading=_key(4), window=8)
+    left, opened = _joined(data), set()
+    while left:
+        datagram, left = left[1 : 1 + left[0]], left[1 + left[0] :]
+        with contextlib.suppress(HandshakeError):
+            channel.open(datagram)
+            if datagram[:8] in opened:
+                raise Finding("a datagram opened twice")
+            opened.add(datagram[:8])
+    return sorted(opened), ""
+
+
 def _alert(data: Reads) -> Outcome:
     return [], _decoded(lambda: alerts.decode(_joined(data), authenticated=len(data) > 1))
 
@@ -194,6 +211,7 @@ TARGETS: Final[list[Callable[[Reads], Outcome]]] = [
     _alert,
     _control,
     _step_messages,
+    _datagrams,
 ]
 
 
@@ -210,7 +228,7 @@ def one_input(data: bytes) -> None:
             reads = cut_up(rest, random.Random(data[1]))
             cut = target(reads)
             if whole != cut:
-                raise RuntimeError(f"whole: {whole}; cut as {reads}: {cut}")
+                raise Finding(f"whole: {whole}; cut as {reads}: {cut}")
 
 
 def cut_up(data: bytes, choose: random.Random) -> Reads:
@@ -229,12 +247,12 @@ def cut_up(data: bytes, choose: random.Random) -> Reads:
 
 def seeds() -> dict[str, bytes]:
     """Inputs that get somewhere, by name."""
-    from fuzz.engine import recorded  # noqa: PLC0415  # the engine's harness uses this module
+    from fuzz.victim import recorded  # noqa: PLC0415  # it makes handshakes, which this harness does without
 
     made: dict[str, bytes] = {}
     with insecure_provider():
         for name, role in (("initiator", INITIATOR), ("responder", RESPONDER)):
-            frames = recorded(role, 0, secure=False)
+            frames = recorded(role, "plain", secure=False)
             made[f"stream-{name}"] = bytes((0, 0)) + b"".join(frames[:6])
             made[f"sealed-{name}"] = bytes((1, 3)) + b"".join(frames[3:])
             made[f"stream-{name}-some-pieces-at-once"] = bytes((0, 100)) + b"".join(frames[:6])
@@ -250,11 +268,15 @@ def seeds() -> dict[str, bytes]:
         sender.send_data(bytes(400))
         sender.close()
         rest = bytes(sender.data_to_send())
+        datagrams = DatagramChannel(writing=_key(4), reading=None)
+        sent = [datagrams.seal(b"%d" % number) for number in range(12)]
     alert = bytes.fromhex("922a19")
     made["channel"] = bytes((3, 7)) + rest
     made["channel-some-pieces-at-once"] = bytes((3, 200)) + rest
     made["channel-initiator"] = bytes((4, 1)) + accept + rest
     made["channel-refused"] = bytes((4, 0)) + b"\xe5\x00\x00\x13" + alert + bytes(16)
+    order = (0, 3, 1, 2, 2, 11, 4, 10, 3)
+    made["datagrams"] = bytes((8, 0)) + b"".join(bytes((len(sent[number]),)) + sent[number] for number in order)
     made["alert"] = bytes((5, 0)) + alert
     made["alert-plaintext"] = bytes((0, 0)) + b"\xe2\x00\x00\x03" + alert
     made["control"] = bytes((6, 0)) + b"\x92\xaakey-update\xc3"

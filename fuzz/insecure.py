@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey, M
 
 from nautilus_core import INITIATOR, Entropy, PublicKey, Role
 from nautilus_core.crypto import suites
-from nautilus_core.crypto.signatures import SigningKey
 from nautilus_core.noise.functions import CIPHER_FUNCTIONS
-from nautilus_core.steps import session_keys
+from nautilus_core.steps import psk, session_keys
+from nautilus_core.transcript.lines import Drawn
+from nautilus_core.transcript.tape import drawn
 
 TAG: Final = bytes(16)
 """What stands in the place of a tag."""
@@ -60,22 +62,28 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextmanager
 def insecure_provider() -> Iterator[None]:
-    """AEADs that do not encrypt; signatures and Finished MACs that are always right."""
+    """AEADs that do not encrypt; signatures, binders and Finished MACs that are always right."""
     with ExitStack() as stack:
         for aead in (suites.AES_128_GCM, suites.AES_256_GCM, suites.CHACHA20_POLY1305):
             stack.enter_context(replaced(aead, "new", NullCipher))
         for functions in CIPHER_FUNCTIONS.values():
             stack.enter_context(replaced(functions, "new", NullCipher))
-        stack.enter_context(replaced(session_keys, "hmac", SimpleNamespace(compare_digest=lambda *_: True)))
+        for module in (session_keys, psk):
+            stack.enter_context(replaced(module, "hmac", SimpleNamespace(compare_digest=lambda *_: True)))
         stack.enter_context(replaced(PublicKey, "verify", lambda *_: True))
         yield
 
 
-_KEYS: Final[dict[tuple[Role, str], Any]] = {}
-_ENCAPSULATED: Final[dict[bytes, tuple[bytes, bytes]]] = {}
-_SIGNED: Final[dict[bytes, bytes]] = {}
-_KEPT: Final = 32
-"""How many results of each kind are kept: enough for the recordings, which come first."""
+_SEEDS: Final[dict[str, int]] = {"X25519": 32, "X448": 56, "P256": 32, "P384": 48, "MLKEM768": 64, "MLKEM1024": 64}
+_CIPHERTEXTS: Final = {1184: 1088, 1568: 1568}
+"""Of ML-KEM, by the length of the public key (FIPS 203 section 8)."""
+
+
+@cache
+def ephemeral(role: Role, algorithm: str) -> Any:
+    """The one ephemeral key of this role and algorithm."""
+    data = bytes((1 + (role is INITIATOR),)) * _SEEDS[algorithm]
+    return drawn(Drawn(what=algorithm, data=data))[1]
 
 
 class FixedEntropy(Entropy):
@@ -93,26 +101,14 @@ class FixedEntropy(Entropy):
 
     def ephemeral_key(self, algorithm: str) -> Any:
         """The one key of this algorithm."""
-        name = self._role, algorithm
-        if name not in _KEYS:
-            _KEYS[name] = super().ephemeral_key(algorithm)
-        return _KEYS[name]
+        return ephemeral(self._role, algorithm)
 
     def encapsulate(self, public_key: MLKEM768PublicKey | MLKEM1024PublicKey) -> tuple[bytes, bytes]:
-        """The one encapsulation to this key, where it is kept."""
-        name = public_key.public_bytes_raw()
-        if name in _ENCAPSULATED:
-            return _ENCAPSULATED[name]
-        made = super().encapsulate(public_key)
-        if len(_ENCAPSULATED) < _KEPT:
-            _ENCAPSULATED[name] = made
-        return made
-
-    def sign(self, key: SigningKey, message: bytes) -> bytes:
-        """The one signature over this message, where it is kept (ECDSA's are different each time)."""
-        if message in _SIGNED:
-            return _SIGNED[message]
-        made = super().sign(key, message)
-        if len(_SIGNED) < _KEPT:
-            _SIGNED[message] = made
-        return made
+        """A ciphertext of zeros, and the secret that the initiator's key makes of it (implicit rejection); no other key's."""
+        raw = public_key.public_bytes_raw()
+        for algorithm in ("MLKEM768", "MLKEM1024"):
+            own = ephemeral(INITIATOR, algorithm)
+            if own.public_key().public_bytes_raw() == raw:
+                ciphertext = bytes(_CIPHERTEXTS[len(raw)])
+                return own.decapsulate(ciphertext), ciphertext
+        return bytes(32), bytes(_CIPHERTEXTS[len(raw)])

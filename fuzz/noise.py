@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from fuzz.checks import Finding, check_text
 from fuzz.insecure import NullCipher, replaced
 from nautilus_core import (
     INITIATOR,
@@ -24,6 +25,7 @@ from nautilus_core import (
     PeerClosed,
     Profile,
     Role,
+    State,
     profiles,
     trust,
 )
@@ -72,7 +74,7 @@ def _name(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         protocol = NoiseProtocol.parse(data.decode("latin-1"))
         if NoiseProtocol.parse(protocol.name) is not protocol:
-            raise RuntimeError("a name that is not its protocol's")
+            raise Finding("a name that is not its protocol's")
 
 
 def _pattern(data: bytes) -> None:
@@ -82,7 +84,7 @@ def _pattern(data: bytes) -> None:
     except ValueError:
         return
     if HandshakePattern.parse(str(pattern), "Fuzzed") != pattern:
-        raise RuntimeError(f"{pattern} is not printed as it is parsed")
+        raise Finding(f"{pattern} is not printed as it is parsed")
     if any("e" in keys for keys in pattern.pre_messages.values()) or pattern.has_kem:
         return
     if sum(len(message.tokens) for message in pattern.messages) > _MOST_TOKENS or pattern.first_sender is RESPONDER:
@@ -91,7 +93,7 @@ def _pattern(data: bytes) -> None:
     ends = [_profile(pattern, role, name, pattern=pattern) for role in Role]
     pair = Pair(ends[0], ends[1], close=False).run()
     if pair.initiator.session.channel_binding != pair.responder.session.channel_binding:
-        raise RuntimeError(f"{pattern}: two handshake hashes")
+        raise Finding(f"{pattern}: two handshake hashes")
 
 
 def _drain(channel: Channel) -> None:
@@ -99,7 +101,7 @@ def _drain(channel: Channel) -> None:
         event = channel.next_event()
         if event is NEED_DATA or isinstance(event, PeerClosed):
             return
-    raise RuntimeError("events without end")
+    raise Finding("events without end")
 
 
 def _handshake(data: bytes) -> None:
@@ -127,11 +129,25 @@ def _handshake(data: bytes) -> None:
                 channel.receive_data(piece)
                 _drain(channel)
                 channel.data_to_send()
-    except HandshakeError:
+    except HandshakeError as error:
+        check_text(error, [bytes([1]) * 32, bytes([2]) * 32])
         if engine.session is None and engine.data_to_send():
-            raise RuntimeError("Noise sends no alerts") from None
+            raise Finding("Noise sends no alerts") from None
         if channel is not None and channel.data_to_send():
-            raise RuntimeError("a failed channel sends") from None
+            raise Finding("a failed channel sends") from None
+        if channel is None and (engine.session is not None or engine.state is not State.FAILED):
+            raise Finding(f"{engine!r} after {error!r}") from None
+        _check_failed_for_good(channel or engine, error)
+
+
+def _check_failed_for_good(failed: Channel | Handshake, error: HandshakeError) -> None:
+    try:
+        failed.next_event()
+    except HandshakeError as again:
+        if again is not error:
+            raise Finding(f"{again!r} after {error!r}") from None
+    else:
+        raise Finding(f"an event after {error!r}")
 
 
 def _datagrams(data: bytes) -> None:
@@ -144,7 +160,7 @@ def _datagrams(data: bytes) -> None:
         with contextlib.suppress(HandshakeError):
             channel.open(datagram[:length])
             if datagram[:8] in opened:
-                raise RuntimeError("a datagram opened twice")
+                raise Finding("a datagram opened twice")
             opened.add(datagram[:8])
 
 

@@ -87,6 +87,13 @@ def alert_meaning(code: int) -> str:
     return f"{kind} {code}"
 
 
+def one_line(text: str) -> str:
+    """`text` with what does not print escaped, as Python writes it: what a peer says must not command a terminal or a log."""
+    if text.isprintable():
+        return text
+    return "".join([letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text])
+
+
 class LocalProtocolError(Exception):
     """The caller misused the API. Never caused by bytes from the peer."""
 
@@ -145,10 +152,7 @@ class HandshakeError(Exception):
             text += f"; got {self.received}"
         if self.hint is not None:
             text += f" (hint: {self.hint})"
-        if text.isprintable():
-            return text
-        # what a peer calls itself must neither begin a new line in a log nor steer a terminal
-        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        return one_line(text)
 
 
 class NegotiationFailed(HandshakeError):

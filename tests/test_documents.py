@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -135,3 +136,44 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())
     missing = [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
     assert not missing
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """The tests that a document names, as files below `tests/` and functions."""
+    return re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+
+
+def functions_of(path: Path) -> set[str]:
+    """The names of all test functions of a file; none where there is no file."""
+    if not path.exists():
+        return set()
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, functions)}
+
+
+def missing_tests(text: str) -> list[str]:
+    """Those that do not exist."""
+    return [f"{file}::{name}" for file, name in named_tests(text) if name not in functions_of(ROOT / "tests" / file)]
+
+
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+
+
+def test_every_test_that_the_page_on_security_names_exists() -> None:
+    assert len(named_tests(SECURITY)) > 100
+    assert not missing_tests(SECURITY)
+
+
+def test_a_test_that_was_renamed_or_moved_is_noticed() -> None:
+    here = "test_documents.py::test_a_test_that_was_renamed_or_moved_is_noticed"
+    assert not missing_tests(f"`{here}`")
+    assert missing_tests(f"`{here}_again`, `nowhere/{here}`") == [f"{here}_again", f"nowhere/{here}"]
+
+
+def test_every_promise_and_every_attack_names_a_test_or_says_that_there_is_none() -> None:
+    rows = [
+        line for line in SECURITY.splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| promise"))
+    ]
+    rows = [row for row in rows if not row.startswith(("| trap |", "| attack |"))]
+    assert len(rows) > 80
+    assert not [row for row in rows if not named_tests(row) and "no test of ours" not in row]

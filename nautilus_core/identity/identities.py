@@ -244,13 +244,13 @@ def _private_key_in(data: bytes, passphrase: bytes | None) -> PrivateKey:
             else "is not encrypted: no passphrase is needed"
         )
         raise ValueError(f"the private key {wanted}") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm):
         cause = (
             "the passphrase is wrong, or this is no PKCS#8 private key"
             if passphrase
             else "this is no PKCS#8 private key"
         )
-        raise ValueError(cause) from error
+        raise ValueError(cause) from None  # the library's error may quote what stands in the file
     scheme_of(private_key)
     return private_key  # type: ignore[return-value]  # scheme_of has just narrowed it
 

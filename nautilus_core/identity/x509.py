@@ -138,8 +138,7 @@ def load_chain(encoded: tuple[bytes, ...]) -> Presented:
         )
     try:
         chain = tuple([x509.load_der_x509_certificate(certificate) for certificate in encoded])
-        if len(chain) > 1:
-            _check_order(chain)
+        _check_order(chain)
         return Presented((_check_keys(chain),), evidence=chain)
     except MALFORMED as error:
         raise ValueError(str(error) or type(error).__name__) from error
@@ -149,8 +148,10 @@ def certificates_in(pem: bytes) -> Chain:
     """The certificates in PEM, in their order; other blocks are passed over. `ValueError` where there is none, or a bad one."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except MALFORMED as error:
-        raise ValueError(f"no certificates in PEM: {error}") from error
+    except MALFORMED:
+        if b"-----BEGIN CERTIFICATE-----" in pem:
+            raise ValueError("no certificates in PEM: one is damaged, or of a kind that cannot be read") from None
+        raise ValueError("no certificates in PEM: there is none") from None
 
 
 def _check_order(chain: Chain) -> None:

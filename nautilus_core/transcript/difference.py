@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..errors import one_line
 from ..step import StepDescription
 from .lines import AnyLine, Called, Drawn, Frame, Received, Sent
 from .pieces import Piece, pieces_of
@@ -50,7 +51,7 @@ class Difference:
         where += f", step {self.step!r}" if self.step is not None else ""
         where += f", byte {self.byte}" if self.byte is not None else ""
         where += f", field {self.field!r}" if self.field is not None else ""
-        return f"{where}: {self.what}: first {self.one}; second {self.other}"
+        return one_line(f"{where}: {self.what}: first {self.one}; second {self.other}")
 
 
 def first_difference(one: Transcript, other: Transcript, *, times: bool = False) -> Difference | None:

@@ -15,6 +15,7 @@ from zlib import crc32
 import msgspec
 
 from ..channel_binding import ChannelBindings
+from ..errors import one_line
 from ..limits import Limits
 from ..role import Role
 from ..step import StepDescription
@@ -44,7 +45,7 @@ class TranscriptError(Exception):
     """
 
     def __init__(self, message: str, line: int = 0) -> None:
-        super().__init__(f"line {line}: {message}" if line else message)
+        super().__init__(one_line(f"line {line}: {message}" if line else message))
         self.line = line
 
 

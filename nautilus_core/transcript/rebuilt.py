@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..context import Context
 from ..crypto.suites import SUITES
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, one_line
 from ..identity.identities import ANONYMOUS
 from ..identity.psks import PSK_HASHES, PreSharedKey
 from ..identity.trust import anyone
@@ -79,7 +79,7 @@ def profile_of(header: Header) -> Profile:
 
         return Profile(name, make_steps, made.stream, header.limits, made.offers, made.check)
     except (ValueError, LocalProtocolError) as error:
-        raise ValueError(f"the profile {name[:64]!r} cannot be made from the header: {error}") from error
+        raise ValueError(one_line(f"the profile {name[:64]!r} cannot be made from the header: {error}")) from error
 
 
 def _psks_of(header: Header) -> dict[str, Any]:

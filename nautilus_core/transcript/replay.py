@@ -18,6 +18,7 @@ from ..errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from ..events import HandshakeCompleted, Question, Signal
 from ..handshake import Handshake
 from ..profiles import Profile
+from ..session import Session
 from ..state import State
 from ..transport import Channel
 from .lines import (
@@ -222,11 +223,14 @@ class _Replay:
                 session = self._handshake.session
                 if session is None:
                     raise self._diverged("the session's channel is taken", "there is no session")
-                self._channel = session.channel()
+                self._apply("channel", lambda: self._take(session))
             case Called():
                 self._called(line)
             case _:
                 raise TranscriptError("a header in the middle", self._number)
+
+    def _take(self, session: Session) -> None:
+        self._channel = session.channel()
 
     def _called(self, line: Called) -> None:
         channel = self._target(channel=True)

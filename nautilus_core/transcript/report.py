@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import one_line
 from ..role import Role
+
+_LONGEST = 1000
+"""Characters of what was recorded and of what was replayed, in an error's text; the attributes have all."""
 
 
 class ReplayDiverged(Exception):
@@ -27,7 +31,7 @@ class ReplayDiverged(Exception):
             where += f", step {step!r}"
         if byte is not None:
             where += f", byte {byte}"
-        super().__init__(f"{where}: recorded {expected}; replayed {got}")
+        super().__init__(one_line(f"{where}: recorded {_cut(expected)}; replayed {_cut(got)}"))
         self.expected = expected
         self.got = got
         self.line = line
@@ -66,4 +70,8 @@ class ReplayReport:
 
     def __str__(self) -> str:
         text = f"{self.profile} as {self.role.value}, {self.outcome}: checked " + "; ".join(self.checked)
-        return text + "".join(f"; not checked: {what}" for what in self.not_checked)
+        return one_line(text + "".join(f"; not checked: {what}" for what in self.not_checked))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -83,7 +83,7 @@ def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> 
         header.role, profile, entropy=tape, wall_time=header.wall_time, channel_bindings=header.bindings
     )
     answers = [line for line in transcript.lines if isinstance(line, Answered)]
-    pump = _Pump(handshake, answers, answer)
+    pump = _Pump(handshake, tape, answers, answer)
     pump.run()
     for line in transcript.lines:
         if isinstance(line, Received) and not line.channel and handshake.session is None:
@@ -97,8 +97,11 @@ def rerun(source: Source, profile: Profile, *, answer: Answer | None = None) -> 
 class _Pump:
     """Runs an engine until it needs bytes; answers what it asks."""
 
-    def __init__(self, handshake: Handshake, answers: list[Answered], answer: Answer | None) -> None:
+    def __init__(
+        self, handshake: Handshake, tape: ReplayingEntropy, answers: list[Answered], answer: Answer | None
+    ) -> None:
         self._handshake = handshake
+        self._tape = tape
         self._answers = iter(answers)
         self._answer = answer
         self._question: Question[Any] | None = None
@@ -110,6 +113,10 @@ class _Pump:
             except HandshakeError:
                 self._handshake.data_to_send()
                 raise
+            except ValueError as error:  # a user's step may raise one as well
+                if self._tape.problem is None:
+                    raise
+                raise TranscriptError(f"its secrets are not those of this handshake: {self._tape.problem}") from error
             if event is Signal.NEED_DATA:
                 self._handshake.data_to_send()
                 return
