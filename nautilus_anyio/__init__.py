@@ -2,10 +2,13 @@
 
 from . import transcript
 from .adapters import ObjectByteStream
+from .admission import ListenerLimits
 from .connect import Answer, EventHook, connect, connect_unix, handshake
+from .counters import Counters, Durations, Metric, Refusal
 from .errors import ChannelFailed, TransportFailed
-from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
+from .listen import ErrorHook, SecureListener, serve
 from .psk_file import PskFile, load_psks
+from .reception import ConnectionFailure, Handler
 from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
 from .signers import Signer, signing_with
 from .stores import KnownPeersFile, StoreError, load_identity, save_identity
@@ -17,12 +20,17 @@ __all__ = [
     "Cache",
     "ChannelFailed",
     "ConnectionFailure",
+    "Counters",
+    "Durations",
     "ErrorHook",
     "EventHook",
     "Handler",
     "KnownPeersFile",
+    "ListenerLimits",
+    "Metric",
     "ObjectByteStream",
     "PskFile",
+    "Refusal",
     "Resolver",
     "SecureAttribute",
     "SecureListener",

@@ -24,7 +24,8 @@ from nautilus_core import (
 )
 
 from ..connect import EventHook, handshake, reach
-from ..listen import ConnectionFailure, Handler, accept_all
+from ..listen import accept_all
+from ..reception import ConnectionFailure, Handler
 from ..resolve import answering
 from ..stream import SecureStream
 from .asking import Questions, words_in_lines
