@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from anyio import ClosedResourceError, create_task_group, current_time, sleep
+from anyio import CancelScope, ClosedResourceError, create_task_group, current_time, sleep
 from anyio.abc import ByteStream, Listener, TaskGroup
 
 from nautilus_core import RESPONDER, HandshakeError, LocalProtocolError, Profile
@@ -49,6 +49,13 @@ def _passing_errno(error: BaseException | None) -> int | None:
             return error.errno
         error = error.__cause__
     return None
+
+
+def _only_closed(error: Exception) -> bool:
+    """Whether a listener says nothing but that it is closed; where it has several parts, each of them says so."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(ClosedResourceError)[1] is None
+    return isinstance(error, ClosedResourceError)
 
 
 ErrorHook: TypeAlias = Callable[[ConnectionFailure], None]
@@ -102,6 +109,7 @@ class SecureListener(Listener[SecureStream]):
         self._on_error = on_error
         self._reception = Reception(profile, limits, timeout, self._report, self._note_refusal)
         self._closed = False
+        self._accepting: list[CancelScope] = []
         self._told = -_TELL_EACH
 
     @property
@@ -140,18 +148,26 @@ class SecureListener(Listener[SecureStream]):
                 tasks. Not for a handler to call: it would wait for itself.
         """
         self._closed = True
-        await self._listener.aclose()
+        try:
+            await self._listener.aclose()
+        finally:
+            for scope in self._accepting:
+                scope.cancel()
         if grace is None:
             self._reception.close()
         else:
             await self._reception.drain(grace)
 
     async def _accept(self, serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup) -> None:
-        try:
-            await accept_all(self._listener, serve_one, tasks, self._reception.make_room)
-        except ClosedResourceError:
-            if not self._closed:
-                raise
+        with CancelScope() as scope:
+            self._accepting.append(scope)
+            try:
+                await accept_all(self._listener, serve_one, tasks, self._reception.make_room)
+            except Exception as error:
+                if not (self._closed and _only_closed(error)):
+                    raise
+            finally:
+                self._accepting.remove(scope)
 
     async def _shake_hands(self, stream: ByteStream, seconds: float | None) -> SecureStream:
         return await handshake_over(stream, RESPONDER, self._profile, replace(self._options, timeout=seconds))
