@@ -40,7 +40,7 @@ class ListenerLimits:
         hello_timeout: seconds for that first message; None for as long as the handshake may take.
         patience: seconds from its first message after which a peer that has not sent its next one loses its place to a
             newcomer, where no other place is free. `handshakes / patience` is how many handshakes a second peers that never
-            go on can make us begin; 1 second is enough for round trips round the world.
+            go on can make us begin: 500 by default, which leaves a core the time to refuse the others.
         retry_after: whole seconds after which who was refused may come again; None to leave it to them.
 
     Raises:
@@ -51,7 +51,7 @@ class ListenerLimits:
     handshakes_per_address: int | None = None
     half_open: int = 4096
     hello_timeout: float | None = 10.0
-    patience: float = 1.0
+    patience: float = 2.0
     retry_after: int | None = 1
 
     def __post_init__(self) -> None:

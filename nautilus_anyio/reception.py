@@ -153,7 +153,7 @@ class Reception:
         self._too_slow = _alert(profile, AlertCode.TIMEOUT, None)
         first = profile.outline.descriptions[0]
         self._first_step = first.name
-        self._peer_begins = first.sender is INITIATOR and first.required
+        self._peer_begins = first.sender is INITIATOR
         self._limits = limits
         self._timeout = timeout
         self._failed = failed
