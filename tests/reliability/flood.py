@@ -103,7 +103,8 @@ async def flood(
         before, begun = listener.how(), time.monotonic()
         arguments = [str(listener.port), str(rate), str(seconds), words.hex(), *SOURCES[source]]
         with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as attack:
-            await anyio.sleep(0.1 * seconds)  # until it floods
+            await anyio.to_thread.run_sync(attack.stdout.readline if attack.stdout else str)  # it begins
+            await anyio.sleep(0.1 * seconds)
             first = anyio.current_time()
             async with anyio.create_task_group() as clients:
                 for number in range(int(seconds * 0.85 * pace)):
