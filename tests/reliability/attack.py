@@ -3,8 +3,8 @@
     python -m tests.reliability.attack PORT RATE SECONDS HEX [SOURCE ...]
 
 So many connections a second, each from the next of the SOURCE addresses, each of which sends HEX (nothing, or a first flight)
-and then only waits. It keeps as many open as it may, and closes the oldest then. On standard output it says that it begins, and in
-the end how many it made, and in how many seconds: JSON, a line each.
+and then only waits. It keeps as many open as it may, and closes the oldest then. On standard output it says that it begins,
+and in the end how many it made, and in how many seconds: JSON, a line each.
 """
 
 from __future__ import annotations
