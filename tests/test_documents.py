@@ -56,6 +56,14 @@ def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> No
     assert output_of(program) == "b'HELLO THROUGH A WEBSOCKET' True\n"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_counters_of_the_binding_page_are_a_page_for_prometheus(backend: str) -> None:
+    (program,) = (program for program in programs("docs/binding.md") if "as_metrics" in program)
+    printed = output_of(program.replace("anyio.run(main)", f"anyio.run(main, backend={backend!r})"))
+    assert "nautilus_handshake_completed{} 1\n" in printed
+    assert 'nautilus_handshake_duration_seconds_bucket{le="+Inf"} 1\n' in printed
+
+
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())
