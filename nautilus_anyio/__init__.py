@@ -2,10 +2,13 @@
 
 from . import transcript
 from .adapters import ObjectByteStream
+from .admission import ListenerLimits
 from .connect import Answer, EventHook, connect, connect_unix, handshake
+from .counters import Counters, Durations, Metric, Refusal
 from .errors import ChannelFailed, TransportFailed
-from .listen import ConnectionFailure, ErrorHook, Handler, SecureListener, serve
+from .listen import ErrorHook, SecureListener, serve
 from .psk_file import PskFile, load_psks
+from .reception import ConnectionFailure, Handler
 from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
 from .retry import AttemptFailed, Retry
 from .signers import Signer, signing_with
@@ -20,12 +23,17 @@ __all__ = [
     "Cache",
     "ChannelFailed",
     "ConnectionFailure",
+    "Counters",
+    "Durations",
     "ErrorHook",
     "EventHook",
     "Handler",
     "KnownPeersFile",
+    "ListenerLimits",
+    "Metric",
     "ObjectByteStream",
     "PskFile",
+    "Refusal",
     "Resolver",
     "Retry",
     "SecureAttribute",

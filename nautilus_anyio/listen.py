@@ -1,6 +1,7 @@
 """`SecureListener` and `serve`: a handshake for each connection of a listener, then the application's handler.
 
-Accepting is AnyIO's, judging the peer the profile's; what fails here fails for its own connection alone.
+Accepting is AnyIO's, judging the peer the profile's, what becomes of a connection `reception`'s; what fails here fails for
+its own connection alone.
 """
 
 from __future__ import annotations
@@ -9,26 +10,32 @@ import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from anyio import create_task_group, sleep
-from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
+from anyio import CancelScope, ClosedResourceError, create_task_group, current_time, sleep
+from anyio.abc import ByteStream, Listener, TaskGroup
 
 from nautilus_core import RESPONDER, HandshakeError, LocalProtocolError, Profile
 
+from .admission import DEFAULT_LISTENER_LIMITS, ListenerLimits
 from .connect import Answer, EventHook, Options, handshake_over
+from .counters import Counters, Refusal
 from .errors import ChannelFailed
 from .key_log import FilePath, log_to
+from .reception import ConnectionFailure, Handler, Reception
 from .stream import SecureStream
 from .tls import AnyTls, as_tls
 from .transcript import Record, as_recording, prepare_folder
 
-Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]
-
 _log: Final = logging.getLogger("nautilus_anyio")
 
 _ACCEPT_PAUSE: Final = 0.1
+_CLOSE_PAUSE: Final = 0.01
+_TELL_EACH: Final = 10.0
+"""Seconds between two warnings that connections are refused: there may be thousands a second."""
+
+_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
 """Why accepting one connection can fail without a fault of the listener: the process or the system has too much open."""
 
@@ -45,35 +52,11 @@ def _passing_errno(error: BaseException | None) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionFailure:
-    """What ended one connection of a listener.
-
-    Attributes:
-        error: the error; a `HandshakeError` or `ChannelFailed` where the peer or the stream below was the cause.
-        phase: `handshake` or `handler`.
-        remote: the peer's address, as the stream below knows it; None where it has none.
-        peer_id: who it was, where that was proved; None in the handshake.
-    """
-
-    error: Exception
-    phase: str
-    remote: Any
-    peer_id: str | None
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The same for structured logs: plain values, nothing secret."""
-        error = self.error.error if isinstance(self.error, ChannelFailed) else self.error
-        fields: dict[str, Any] = {
-            "phase": self.phase,
-            "remote": self.remote,
-            "peer_id": self.peer_id,
-            "kind": type(error).__name__,
-        }
-        if isinstance(error, HandshakeError):
-            fields |= {"step": error.step, "alert": error.alert, "retryable": error.retryable}
-        return fields
+def _only_closed(error: Exception) -> bool:
+    """Whether a listener says nothing but that it is closed; where it has several parts, each of them says so."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(ClosedResourceError)[1] is None
+    return isinstance(error, ClosedResourceError)
 
 
 ErrorHook: TypeAlias = Callable[[ConnectionFailure], None]
@@ -86,10 +69,14 @@ class SecureListener(Listener[SecureStream]):
     `ConnectionFailure` as the record's `nautilus`) and shown to `on_error`; it disturbs neither the listener nor the other
     connections.
 
+    There are limits to how much peers can ask of it: see `ListenerLimits`. Who is refused is counted, and told `busy` where the
+    protocol has such a word; that is no failure of a connection.
+
     Args:
         listener: the listener below, which belongs to this one from then on.
         profile: what the handshakes are made of.
-        timeout: seconds for each handshake; None for no limit.
+        timeout: seconds for each connection from accepting to the end of its handshake; None for no limit.
+        limits: how many handshakes at once, and how long a peer may be silent.
         answer: answers questions.
         on_event: sees each event of every handshake.
         on_error: sees what ended a handshake or a handler.
@@ -109,6 +96,7 @@ class SecureListener(Listener[SecureStream]):
         profile: Profile,
         *,
         timeout: float | None = 30.0,
+        limits: ListenerLimits = DEFAULT_LISTENER_LIMITS,
         answer: Answer | None = None,
         on_event: EventHook | None = None,
         on_error: ErrorHook | None = None,
@@ -121,16 +109,27 @@ class SecureListener(Listener[SecureStream]):
             prepare_folder(record.path)
         self._listener = listener
         self._profile = profile
-        self._options = Options(timeout, answer, on_event, record, log_to(key_log), tls=as_tls(tls, RESPONDER, profile))
+        below = as_tls(tls, RESPONDER, profile)
+        self._options = Options(timeout, answer, on_event, record, log_to(key_log), tls=below)
         self._on_error = on_error
+        inside_tls = below is not None and not below.upgrade
+        self._reception = Reception(profile, limits, timeout, self._report, self._note_refusal, inside_tls=inside_tls)
+        self._closed = False
+        self._accepting: list[CancelScope] = []
+        self._told = -_TELL_EACH
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """Those of the listener below."""
         return self._listener.extra_attributes
 
+    @property
+    def counters(self) -> Counters:
+        """What it has counted up to now; a snapshot, which does not change."""
+        return self._reception.counters()
+
     async def serve(self, handler: Handler, task_group: TaskGroup | None = None) -> None:
-        """Accept connections for ever; make a handshake as responder on each, and hand the secure stream to `handler`.
+        """Accept connections until `aclose`; make a handshake as responder on each, and hand the secure stream to `handler`.
 
         Args:
             handler: called in a task of its own with each `SecureStream`, which is closed when it returns.
@@ -138,28 +137,52 @@ class SecureListener(Listener[SecureStream]):
         """
 
         async def serve_one(stream: ByteStream) -> None:
-            await self._serve_one(stream, handler)
+            await self._reception.receive(stream, self._shake_hands, handler)
 
         if task_group is not None:
-            await accept_all(self._listener, serve_one, task_group)
+            await self._accept(serve_one, task_group)
             return
         async with create_task_group() as tasks:
-            await accept_all(self._listener, serve_one, tasks)
+            await self._accept(serve_one, tasks)
 
-    async def aclose(self) -> None:
-        """Accept no more. Connections that are there go on, in their own tasks."""
-        await self._listener.aclose()
+    async def aclose(self, grace: float | None = None) -> None:
+        """Accept no more; who has not sent a first message yet is cut. `serve` returns then.
 
-    async def _serve_one(self, stream: ByteStream, handler: Handler) -> None:
-        remote = stream.extra(SocketAttribute.remote_address, None)
-        phase, peer = "handshake", None
+        Args:
+            grace: seconds within which handshakes in progress, and handlers, are to end. Then they are cancelled, which cuts
+                their connections; when this returns, there is none left. None to leave them alone: they go on, in their own
+                tasks. Not for a handler to call: it would wait for itself.
+        """
+        self._closed = True
         try:
-            secure = await handshake_over(stream, RESPONDER, self._profile, self._options)
-            phase, peer = "handler", secure.session.peer
-            async with secure:
-                await handler(secure)
-        except Exception as error:  # whatever it is, it is this connection's alone
-            self._report(ConnectionFailure(error, phase, remote, None if peer is None else peer.peer_id))
+            await self._listener.aclose()
+        finally:
+            for scope in self._accepting:
+                scope.cancel()
+        if grace is None:
+            self._reception.close()
+        else:
+            await self._reception.drain(grace)
+
+    async def _accept(self, serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup) -> None:
+        with CancelScope() as scope:
+            self._accepting.append(scope)
+            try:
+                await accept_all(self._listener, serve_one, tasks, self._reception.make_room)
+            except Exception as error:
+                if not (self._closed and _only_closed(error)):
+                    raise
+            finally:
+                self._accepting.remove(scope)
+
+    async def _shake_hands(self, stream: ByteStream, seconds: float | None) -> SecureStream:
+        return await handshake_over(stream, RESPONDER, self._profile, replace(self._options, timeout=seconds))
+
+    def _note_refusal(self, reason: Refusal) -> None:
+        now = current_time()
+        if now - self._told >= _TELL_EACH:
+            self._told = now
+            _log.warning("connections are refused: %s", reason.value, extra={"nautilus": {"refusal": reason.value}})
 
     def _report(self, failure: ConnectionFailure) -> None:
         error = failure.error
@@ -180,9 +203,19 @@ class SecureListener(Listener[SecureStream]):
 
 
 async def accept_all(
-    listener: Listener[ByteStream], serve_one: Callable[[ByteStream], Awaitable[None]], tasks: TaskGroup
+    listener: Listener[ByteStream],
+    serve_one: Callable[[ByteStream], Awaitable[None]],
+    tasks: TaskGroup,
+    make_room: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Accept connections for ever, also when one cannot be for a while, and run `serve_one` in `tasks` with each."""
+    """Accept connections for ever, also when one cannot be for a while, and run `serve_one` in `tasks` with each.
+
+    Args:
+        listener: accepts.
+        serve_one: gets each connection.
+        tasks: where it runs.
+        make_room: called when there are no files left; gives some up, and says whether it could.
+    """
     while True:
         try:
             return await listener.serve(serve_one, tasks)
@@ -191,7 +224,8 @@ async def accept_all(
             if number is None:
                 raise
             _log.warning("accepting a connection failed: %s", os.strerror(number))
-            await sleep(_ACCEPT_PAUSE)  # until connections have ended
+            made_room = number in _FILES and make_room()
+            await sleep(_CLOSE_PAUSE if made_room else _ACCEPT_PAUSE)  # until connections have ended
 
 
 async def serve(
@@ -200,6 +234,7 @@ async def serve(
     profile: Profile,
     *,
     timeout: float | None = 30.0,
+    limits: ListenerLimits = DEFAULT_LISTENER_LIMITS,
     answer: Answer | None = None,
     on_event: EventHook | None = None,
     on_error: ErrorHook | None = None,
@@ -210,12 +245,14 @@ async def serve(
 ) -> None:
     """Serve secure streams for ever: `SecureListener(listener, profile, ...).serve(handler, task_group)` in one call.
 
-    `listener` is left open when this is cancelled: it belongs to whoever made it.
+    `listener` is left open when this is cancelled: it belongs to whoever made it. To drain, and to read the counters, make
+    the `SecureListener` yourself.
     """
     secure = SecureListener(
         listener,
         profile,
         timeout=timeout,
+        limits=limits,
         answer=answer,
         on_event=on_event,
         on_error=on_error,

@@ -390,12 +390,14 @@ class SecureStream(ByteStream):
         return ChannelFailed(self._failure)
 
 
-async def last_words(transport: ByteStream, data: bytes | bytearray, grace: float = _LAST_WORDS_GRACE) -> None:
+async def last_words(
+    transport: ByteStream, data: bytes | bytearray, grace: float = _LAST_WORDS_GRACE, *, shield: bool = True
+) -> None:
     """Send an alert so that it arrives, and close: half-close, and throw away what still comes, for `grace` seconds at most.
 
     Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
     """
-    with move_on_after(grace, shield=True), suppress(NotImplementedError, *_GONE):
+    with move_on_after(grace, shield=shield), suppress(NotImplementedError, *_GONE):
         if data:
             await transport.send(cast("bytes", data))
         await transport.send_eof()

@@ -120,6 +120,13 @@ class HandshakeStream(ABC):
             self._to_send.append(first_records)
         session.continue_from(self)
 
+    def has_message(self, first: bytes | bytearray) -> bool:
+        """Whether a handshake can begin with what a peer has sent `first`: a frame is there whole, or can never be.
+
+        It looks at lengths alone, so that a listener can hold what is not there yet without an engine.
+        """
+        return bool(first)
+
     def peek(self) -> bytes:
         """The received bytes that wait to be read."""
         received = self._received
@@ -159,6 +166,13 @@ class NautilusStream(HandshakeStream):
         self._writing = None
         if session.role is RESPONDER:
             self.reading = None
+
+    def has_message(self, first: bytes | bytearray) -> bool:
+        """The same, by the header; what has none of a handshake message, or one over the limit, never becomes one."""
+        if len(first) < HEADER_LENGTH:
+            return bool(first) and first[0] != HANDSHAKE
+        size = _unpack_header(first)[0] - _HEADER_BEFORE
+        return not HEADER_LENGTH <= size <= self._longest or len(first) >= size
 
     def release(self) -> bytes:
         """Drop the keys; returns what was received and not read."""
@@ -278,6 +292,13 @@ class LengthPrefixedStream(HandshakeStream):
     """Raw messages behind a 2-byte big-endian length: no names, no alerts; the steps seal for themselves (Noise)."""
 
     __slots__ = ()
+
+    def has_message(self, first: bytes | bytearray) -> bool:
+        """The same, by the prefix."""
+        if len(first) < _PREFIX:
+            return False
+        length = first[0] << 8 | first[1]
+        return length > self.limits.message or len(first) >= _PREFIX + length
 
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Prefix the length and queue."""

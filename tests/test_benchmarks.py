@@ -9,7 +9,9 @@ from contextlib import suppress
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from .benchmarks import binding
+from nautilus_core import DEFAULT_SUITES
+
+from .benchmarks import binding, loop
 
 
 def keys() -> binding.Keys:
@@ -46,3 +48,12 @@ def test_tls_refuses_another_certificate_at_either_end(stranger: str) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         client.do_handshake()
         server.do_handshake()
+
+
+def test_each_stretch_of_a_handshake_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    loop.main(["--json", "--rounds", "2"])
+    results = json.loads(capsys.readouterr().out)
+    assert tuple(results) == DEFAULT_SUITES
+    for stretches in results.values():
+        assert tuple(stretches) == loop.STRETCHES
+        assert all(0 < value["median"] <= value["percentile_99"] for value in stretches.values())

@@ -131,6 +131,14 @@ def test_the_man_in_the_middle_of_the_tls_page_is_caught_by_a_binding_alone(back
     assert output_of(program) == "with a binding caught in 100 of 100\nwithout one caught in 0 of 100\n"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_counters_of_the_binding_page_are_a_page_for_prometheus(backend: str) -> None:
+    (program,) = (program for program in programs("docs/binding.md") if "as_metrics" in program)
+    printed = output_of(on(backend, program))
+    assert "nautilus_handshake_completed{} 1\n" in printed
+    assert 'nautilus_handshake_duration_seconds_bucket{le="+Inf"} 1\n' in printed
+
+
 @pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())

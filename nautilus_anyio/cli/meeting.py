@@ -25,17 +25,19 @@ from nautilus_core import (
 )
 
 from ..connect import EventHook, handshake, reach
-from ..listen import ConnectionFailure, Handler, accept_all
+from ..listen import accept_all
+from ..reception import ConnectionFailure, Handler, Reception
 from ..resolve import answering
 from ..stream import SecureStream
 from .asking import Questions
 from .failures import FailureNotes
+from .limits import limits_from, note_counters
 from .options import REACH_TIMEOUT
 from .output import Output
 from .recording import recording_from
 from .resolving import Documents
 from .retrying import dial_again
-from .serving import Place, bound_from, listening, quieten_log
+from .serving import Place, at_signal, bound_from, listening, quieten_log
 from .tls import tls_from
 
 _PATIENCE: Final = 1.0
@@ -65,6 +67,11 @@ class Meeting:
         self._tls = tls_from(options, role)
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
+
+    @property
+    def inside_tls(self) -> bool:
+        """Whether TLS comes first."""
+        return self._tls is not None
 
     async def dial(self) -> SecureStream:
         """Connect to the address in the options, again where they say so; raises what `nautilus_anyio.connect` does."""
@@ -127,10 +134,14 @@ class Meeting:
             self._told_that_we_wait = True  # once, where many connections wait for one answer
             self._options.output.note("waiting for the peer to accept us")
 
-    async def welcome(self, raw: ByteStream) -> SecureStream:
-        """The handshake with a peer that has come; raises what `nautilus_anyio.handshake` does."""
+    async def welcome(self, raw: ByteStream, seconds: float | None = None) -> SecureStream:
+        """The handshake with a peer that has come, within what `--timeout` says or so many seconds.
+
+        Raises what `nautilus_anyio.handshake` does.
+        """
         limit: float = self._options.timeout
-        return await self._shake_hands(raw, (limit, anyio.current_time() + limit))
+        left = limit if seconds is None else seconds
+        return await self._shake_hands(raw, (limit, anyio.current_time() + left))
 
     async def _shake_hands(
         self, raw: ByteStream, time: tuple[float, float], on_event: EventHook | None = None
@@ -239,28 +250,45 @@ async def each_peer(
 async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
     """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
 
+    A signal ends it: at once, or with `--grace` when who is there has gone, or the time is over.
+
     Args:
-        options: of a parser with `address`, `add_profile`, `add_recording` and `add_bound`.
+        options: of a parser with `address`, `add_profile`, `add_recording`, `add_bound` and `add_limits`.
         profile: what the handshakes are made of.
         handler: called with each secure stream, which is closed when it returns.
         what: what happens to peers, for the note that says where we listen.
     """
+    output: Output = options.output
     meeting = Meeting(options, profile, RESPONDER, each=True)
+    bound = bound_from(options)
+    notes: FailureNotes
+
+    def failed(failure: ConnectionFailure) -> None:
+        notes.note(f"a connection failed: {failure.error}", failure.remote, **failure.fields)
+
+    reception = Reception(
+        profile, limits_from(options, bound), options.timeout, failed, lambda _: None, inside_tls=meeting.inside_tls
+    )
     quieten_log()
+    accepting = anyio.CancelScope()
 
     async def attempt(raw: ByteStream) -> None:
-        remote = raw.extra(SocketAttribute.remote_address, None)
-        phase, peer_id = "handshake", None
-        try:
-            async with await meeting.welcome(raw) as secure:
-                phase, peer_id = "handler", secure.session.peer.peer_id
-                await handler(secure)
-        except Exception as error:  # likewise
-            failure = ConnectionFailure(error, phase, remote, peer_id)
-            failures.note(f"a connection failed: {error}", remote, **failure.fields)
+        await reception.receive(raw, meeting.welcome, handler)
 
-    async with listening(Place(*options.address), bound_from(options), options.output) as (listener, where):
-        say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
-        async with anyio.create_task_group() as tasks:
-            failures = FailureNotes(options.output, tasks)
-            await accept_all(listener, attempt, tasks)
+    async def end() -> None:
+        accepting.cancel()
+        sessions = reception.counters().sessions
+        output.note(f"no more peers; {sessions} sessions have {options.grace:g} seconds to end", sessions=sessions)
+        await reception.drain(options.grace)
+
+    try:
+        async with listening(Place(*options.address), bound, output) as (listener, where):
+            say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
+            with at_signal(end if options.grace else None):
+                async with anyio.create_task_group() as tasks:
+                    notes = FailureNotes(output, tasks)
+                    with accepting:
+                        await accept_all(listener, attempt, tasks, reception.make_room)
+                    await listener.aclose()
+    finally:
+        note_counters(output, reception.counters())

@@ -21,6 +21,7 @@ from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
+from .limits import add_limits
 from .meeting import dial, first_peer
 from .options import add_backend, add_command, add_profile, address, peer_address, profile_from, somebody_types
 from .output import Output
@@ -77,6 +78,7 @@ def add_commands(commands: Any) -> None:
         "--listen", type=place, metavar="[HOST:]PORT", help="tunnel what connects here, each on its own; or unix:PATH"
     )
     add_retry(connect)
+    add_limits(listen)
     for parser in (listen, connect):
         add_bound(parser)
         add_profile(parser)

@@ -195,11 +195,12 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 def check_combinations(options: argparse.Namespace) -> None:
     """Refuse an option that would change nothing, because it goes only with others; `ValueError`."""
     many = ("exec", "forward", "listen")
-    if getattr(options, "max_connections", None) is not None and all(
-        getattr(options, name, None) is None for name in many
-    ):
-        with_ = " or ".join(f"--{name}" for name in many if hasattr(options, name))
-        raise ValueError(f"--max-connections goes with {with_}: without it there is one connection")
+    if any(getattr(options, name, None) is not None for name in many):
+        return
+    for one in ("max_connections", "max_handshakes", "max_handshakes_per_address", "grace"):
+        if getattr(options, one, None) is not None:
+            with_ = " or ".join(f"--{name}" for name in many if hasattr(options, name))
+            raise ValueError(f"--{one.replace('_', '-')} goes with {with_}: without it there is one connection")
 
 
 def profile_from(options: argparse.Namespace, *, name: str | None = None, protocols: tuple[str, ...] = ()) -> Profile:

@@ -10,8 +10,9 @@ import errno
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -216,21 +217,51 @@ def run_until_signal(function: Callable[..., Awaitable[int]], *arguments: object
     return code
 
 
+_ending: Final[ContextVar[list[Callable[[], Awaitable[None]]]]] = ContextVar("ending")
+"""How the command that runs would like to end."""
+
+
+@contextmanager
+def at_signal(end: Callable[[], Awaitable[None]] | None) -> Iterator[None]:
+    """Within the block, the first signal calls `end`; the command is cancelled when that returns, or at the next signal."""
+    if end is None:
+        yield
+        return
+    _ending.get().append(end)
+    try:
+        yield
+    finally:
+        _ending.get().remove(end)
+
+
 async def _until_signal(function: Callable[..., Awaitable[int]], arguments: tuple[object, ...]) -> int | None:
     code: int | None = None
+    signalled = False
+    ways: list[Callable[[], Awaitable[None]]] = []
+    _ending.set(ways)
     ending = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         ending.append(signal.SIGHUP)
     with anyio.open_signal_receiver(*ending) as signals:
         async with anyio.create_task_group() as tasks:
 
+            async def end() -> None:
+                for way in ways.copy():
+                    await way()
+                tasks.cancel_scope.cancel()
+
             async def watch() -> None:
+                nonlocal signalled
                 async for number in signals:
                     if number == signal.SIGINT:
                         end_line()
-                    tasks.cancel_scope.cancel()
+                    if signalled or not ways:
+                        tasks.cancel_scope.cancel()
+                    else:
+                        tasks.start_soon(end)
+                    signalled = True
 
             tasks.start_soon(watch)
             code = await function(*arguments)
             tasks.cancel_scope.cancel()
-    return code
+    return None if signalled else code

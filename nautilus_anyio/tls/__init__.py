@@ -15,7 +15,7 @@ from nautilus_core import INITIATOR, RESPONDER, ChannelBinding, ChannelBindings,
 from nautilus_core.channel_binding import TLS_EXPORTER, server_end_point
 
 from .machines import TLS_1_3, Machine, OpenSslMachine, StandardMachine
-from .stream import TlsStream, handshake
+from .stream import TlsStream, handshake, has_record
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -165,4 +165,4 @@ def _is_of_openssl(context: object) -> bool:
     return any(kind.__module__ == "OpenSSL.SSL" and kind.__name__ == "Context" for kind in type(context).__mro__)
 
 
-__all__ = ["AnyTls", "Binding", "Tls", "TlsStream", "as_tls", "bindings_of"]
+__all__ = ["AnyTls", "Binding", "Tls", "TlsStream", "as_tls", "bindings_of", "has_record"]

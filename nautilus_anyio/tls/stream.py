@@ -22,6 +22,18 @@ from .machines import Machine
 
 _RECEIVE_SIZE = 65_536
 
+_HANDSHAKE_RECORD = 22
+_RECORD_HEADER = 5
+_LONGEST_RECORD = 16_384
+
+
+def has_record(first: bytes | bytearray) -> bool:
+    """Whether TLS can begin with what a client has sent `first`: a record is there whole, or can never be (RFC 8446, 5.1)."""
+    if len(first) < _RECORD_HEADER:
+        return bool(first) and first[0] != _HANDSHAKE_RECORD
+    length = int.from_bytes(first[3:_RECORD_HEADER], "big")
+    return first[0] != _HANDSHAKE_RECORD or length > _LONGEST_RECORD or len(first) >= _RECORD_HEADER + length
+
 
 class TlsStream(ByteStream):
     """A byte stream inside TLS.

@@ -1,0 +1,80 @@
+"""All measures, or some, into one report. A part is a module here with `run() -> str`, its section in Markdown.
+
+    python -m tests.reliability [NAME ...] [--write docs/reliability.md]
+
+Without a file the sections go to standard output. In a file each part has its own place between two markers; only the parts
+that were run are replaced, and a part that is new there comes last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+PARTS: Final = ("crowd", "flood")
+"""The names of the modules, in the order of the report."""
+
+_PACKAGES: Final = ("cryptography", "anyio", "trio")
+_HEAD: Final = """\
+# Does it hold?
+
+What the project promises under load, with faults and against an adversary, as measures that anyone can run again. Each section
+is written by the command that stands below it, and says what it did and what came out; `tests/reliability` has the code, and
+small versions of the measures are in the test suite.
+"""
+
+
+def _made(name: str, section: str) -> str:
+    """A section between its markers, with how it was made."""
+    packages = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    how = (
+        f"Made by `python -m tests.reliability {name} --write docs/reliability.md`: {platform.python_implementation()} "
+        f"{platform.python_version()}, {packages}, {platform.system()}."
+    )
+    return f"{_begin(name)}\n{section.strip()}\n\n{how}\n{_end(name)}\n"
+
+
+def _begin(name: str) -> str:
+    return f"<!-- {name}: begin -->"
+
+
+def _end(name: str) -> str:
+    return f"<!-- {name}: end -->"
+
+
+def put(report: str, name: str, section: str) -> str:
+    """The report with the section of the part `name` in its place."""
+    made = _made(name, section)
+    before, begin, rest = report.partition(_begin(name))
+    if not begin:
+        return f"{report.rstrip()}\n\n{made}"
+    _, end, after = rest.partition(_end(name) + "\n")
+    if not end:
+        raise ValueError(f"the report has no {_end(name)}")
+    return before + made + after
+
+
+def main() -> None:
+    """As a command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the sections into this report")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    for name in options.names or PARTS:
+        section: str = importlib.import_module(f".{name}", __package__).run()
+        if options.write is None:
+            print(section, end="\n\n")
+            continue
+        report = options.write.read_text("utf-8") if options.write.exists() else _HEAD
+        options.write.write_text(put(report, name, section), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
