@@ -11,7 +11,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,7 +64,8 @@ async def running(*arguments: str) -> AsyncIterator[StapledByteStream]:
     try:
         yield StapledByteStream(process.stdin, process.stdout)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has ended already
+            process.kill()
         await process.aclose()
 
 
