@@ -38,14 +38,14 @@ def flood(port: int, rate: float, seconds: float, words: bytes, sources: Sequenc
     made = 0
     while now - begun < seconds:
         while made < (now - begun) * rate:
+            if len(there) + len(dialing) >= most:
+                (there.popleft() if there else dialing.popleft()[1]).close()
             dialing.append((now, dial(port, next(from_where))))
             made += 1
         while dialing and now - dialing[0][0] >= _CONNECTING:
             peer = dialing.popleft()[1]
             send(peer, words)
             there.append(peer)
-        while len(there) + len(dialing) > most:
-            there.popleft().close()
         time.sleep(_TICK)
         now = time.monotonic()
     for peer in (*there, *[peer for _, peer in dialing]):

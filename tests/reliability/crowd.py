@@ -277,7 +277,10 @@ def section(found: Sequence[Crowd]) -> str:
     rows: list[tuple[str, Callable[[Crowd], str]]] = [
         ("honest peers", lambda one: f"{one.honest:,}"),
         ("hostile peers", lambda one: f"{one.hostile:,}"),
-        ("open at once, in the listener", lambda one: f"{one.peak_files - one.before['files']:,}"),
+        (
+            "open in the listener when the last honest peer is in",
+            lambda one: f"{one.peak_files - one.before['files']:,}",
+        ),
         ("honest peers that completed", lambda one: f"{one.completed:,}"),
         ("honest peers whose data came back", lambda one: f"{one.exchanged:,}"),
         ("errors of honest peers", lambda one: ", ".join(f"{n} {e}" for e, n in one.errors.items()) or "none"),
@@ -291,9 +294,11 @@ def section(found: Sequence[Crowd]) -> str:
     lines = [
         "## A crowd, half of it hostile",
         "",
-        "All connections are there at once, to one listener process on loopback; the peers are another process. Hostile peers,",
-        f"in equal shares: {', '.join(HOSTILE)}. Honest ones make the default handshake, wait until the last one is in, and have",
-        "256 bytes sent back. Memory is the growth of the listener's resident set, divided by their number, for connections of",
+        "All come at once, to one listener process on loopback; the peers are another process. Hostile peers, in equal shares:",
+        f"{', '.join(HOSTILE)}.",
+        "Those that talk nonsense or go are no longer open when the last honest peer is in; the others stay to the end. Honest",
+        "ones make the default handshake, wait until the last one is in, and have 256 bytes sent back. The limits are those for",
+        "so many. Memory is the growth of the listener's resident set, divided by their number, for connections of",
         "one kind alone; what the system's kernel takes is not in it.",
         "",
         "| | " + " | ".join(one.backend for one in found) + " |",
