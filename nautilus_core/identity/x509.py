@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -45,6 +45,7 @@ MALFORMED: Final = (
     ValueError,
     TypeError,  # of an attribute in a subject that is of a wrong type
     UnsupportedAlgorithm,
+    InternalError,  # of OpenSSL, for a key that it cannot set up
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,

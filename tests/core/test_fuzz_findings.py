@@ -211,3 +211,15 @@ def test_the_error_of_a_profile_from_a_header_is_one_line_that_commands_no_termi
     with pytest.raises(ValueError, match="cannot be made from the header") as raised:
         profile_of(msgspec.structs.replace(header, steps=(*header.steps[:-1], last)))
     assert str(raised.value).isprintable()
+
+
+# A private key of a wrong length: the library raises an error of its own, which is no ValueError.
+
+
+@pytest.mark.parametrize(
+    "key", ["MC4CAQAwBQYDK2VvBCIEIMHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHB", "MA8CAQAwBQYDK2VwBAMEAcE="]
+)
+def test_a_private_key_of_a_wrong_length_is_a_value_error(key: str) -> None:
+    for data in (b64decode(key), f"-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n".encode()):
+        with pytest.raises(ValueError, match="this is no PKCS#8 private key"):
+            Identity.from_pem(data)
