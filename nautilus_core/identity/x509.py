@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, RSA_BITS, scheme_of_public
-from ..errors import AlertCode, AuthenticationFailed
+from ..errors import AlertCode, AuthenticationFailed, one_line
 from .credentials import MAX_CREDENTIAL, CredentialKind, Presented
 from .keys import PublicKey
 
@@ -176,5 +176,5 @@ def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
 
 def shown(name: x509.Name, most: int = 100) -> str:
     """A subject or an issuer, for an error's text."""
-    text = name.rfc4514_string() or "an empty name"
+    text = one_line(name.rfc4514_string()) or "an empty name"
     return text if len(text) <= most else f"{text[:most]}..."
