@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -244,7 +244,7 @@ def _private_key_in(data: bytes, passphrase: bytes | None) -> PrivateKey:
             else "is not encrypted: no passphrase is needed"
         )
         raise ValueError(f"the private key {wanted}") from error
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         cause = (
             "the passphrase is wrong, or this is no PKCS#8 private key"
             if passphrase

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, RSA_BITS, scheme_of_public
-from ..errors import AlertCode, AuthenticationFailed
+from ..errors import AlertCode, AuthenticationFailed, one_line
 from .credentials import MAX_CREDENTIAL, CredentialKind, Presented
 from .keys import PublicKey
 
@@ -52,6 +52,7 @@ MALFORMED: Final = (
     TypeError,  # a name as a BIT STRING
     KeyError,  # a TLS feature that has no name
     UnsupportedAlgorithm,
+    InternalError,  # of OpenSSL, for a key that it cannot set up
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
@@ -218,5 +219,5 @@ def names_in(leaf: x509.Certificate) -> tuple[str, ...]:
 
 def shown(name: x509.Name, most: int = 100) -> str:
     """A subject or an issuer, for an error's text."""
-    text = name.rfc4514_string() or "an empty name"
+    text = one_line(name.rfc4514_string()) or "an empty name"
     return text if len(text) <= most else f"{text[:most]}..."

@@ -28,10 +28,11 @@ from nautilus_core import (
 )
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.identity.did_document import DidUrl, keys_under_authentication, read_document
-from nautilus_core.identity.x509 import certificates_in, names_in
+from nautilus_core.identity.x509 import certificates_in, encode_chain, names_in
 from nautilus_core.transcript import Difference, ReplayDiverged, TranscriptError, profile_of, read, replay, rerun
 from nautilus_core.transcript.lines import Drawn, Opened
 
+from .certificates import authority
 from .channels import ends, frames
 from .decentralized import WEB, document, judged, method, refused
 from .helpers import ALICE, BOB, alice, bob, run
@@ -211,3 +212,26 @@ def test_the_error_of_a_profile_from_a_header_is_one_line_that_commands_no_termi
     with pytest.raises(ValueError, match="cannot be made from the header") as raised:
         profile_of(msgspec.structs.replace(header, steps=(*header.steps[:-1], last)))
     assert str(raised.value).isprintable()
+
+
+# A private key of a wrong length: the library raises an error of its own, which is no ValueError.
+
+
+@pytest.mark.parametrize(
+    "key", ["MC4CAQAwBQYDK2VvBCIEIMHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHB", "MA8CAQAwBQYDK2VwBAMEAcE="]
+)
+def test_a_private_key_of_a_wrong_length_is_a_value_error(key: str) -> None:
+    for data in (b64decode(key), f"-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n".encode()):
+        with pytest.raises(ValueError, match="this is no PKCS#8 private key"):
+            Identity.from_pem(data)
+
+
+# The subject of a certificate in a file went into the error of a chain that is out of order as it was.
+
+
+def test_a_certificates_subject_commands_no_terminal() -> None:
+    leaf, other = authority(subject="Leaf"), authority(subject="Root\x1b[2J")
+    with pytest.raises(ValueError, match="out of order") as raised:
+        encode_chain([leaf.certificate, other.certificate])
+    assert str(raised.value).isprintable()
+    assert "CN=Root\\x1b[2J" in str(raised.value)
