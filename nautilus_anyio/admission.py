@@ -39,8 +39,8 @@ class ListenerLimits:
             of the oldest.
         hello_timeout: seconds for that first message; None for as long as the handshake may take.
         patience: seconds from its first message after which a peer that has not sent its next one loses its place to a
-            newcomer, where no other place is free. `handshakes / patience` is how many handshakes a second peers that never
-            go on can make us begin: 500 by default, which leaves a core the time to refuse the others.
+            newcomer, where no other place is free. Peers that never go on can make us begin about `handshakes / patience`
+            handshakes a second: 100 by default, which leaves a core the time to refuse the others.
         retry_after: whole seconds after which who was refused may come again; None to leave it to them.
 
     Raises:
@@ -51,7 +51,7 @@ class ListenerLimits:
     handshakes_per_address: int | None = None
     half_open: int = 4096
     hello_timeout: float | None = 10.0
-    patience: float = 2.0
+    patience: float = 10.0
     retry_after: int | None = 1
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ class Places:
         if most is not None and place.source is not None and len(own) >= most:
             if not self._evict(own, place.since):
                 return Refusal.ADDRESS
-        elif self._taken >= self._limits.handshakes:
+        elif self._taken >= self._limits.handshakes and not self._evict(own, place.since):
             largest = max(self._by_source.values(), key=len)
             if not self._evict(largest, place.since, unfair=len(largest) > len(own) + 1):
                 return Refusal.BUSY

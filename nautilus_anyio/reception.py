@@ -6,7 +6,7 @@ Who may have a place is decided in `admission`; how a handshake is made, by whoe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -32,6 +32,10 @@ ShakeHands: TypeAlias = Callable[[ByteStream, float | None], Awaitable[SecureStr
 
 _MOST_HELD: Final = 4096
 """Bytes of a first message that are held without an engine; a longer one takes a place before it is whole."""
+
+
+_CROWD: Final = 256
+"""When so many connections wait, who is sent away is told so, and closed at once: most hear it, as all was read that they sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +316,14 @@ class Reception:
             guest.place = None
 
     async def _dismiss(self, guest: _Guest) -> None:
-        """Say why, so that it arrives, and close; that can take a second, where nobody else wants to wait."""
+        """Say why, so that it arrives, and close; that can take a second, which nobody gets where too many wait."""
         try:
-            if guest.farewell:
+            if guest.farewell and len(self._waiting_room) < _CROWD:
                 with self._in_waiting_room(guest):
                     await last_words(guest.stream, guest.farewell, shield=False)
+            elif guest.farewell:
+                with suppress(BrokenResourceError, ClosedResourceError, OSError):
+                    await guest.stream.send(guest.farewell)
         finally:
             await aclose_forcefully(guest.stream)
 
