@@ -35,7 +35,7 @@ _MOST_HELD: Final = 4096
 
 
 _CROWD: Final = 256
-"""When so many connections wait, who is sent away is told so, and closed at once: most hear it, as all was read that they sent."""
+"""When so many connections wait, who is sent away is told and closed at once: most hear it, as all that they sent was read."""
 
 
 @dataclass(frozen=True, slots=True)
