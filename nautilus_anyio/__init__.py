@@ -3,11 +3,12 @@
 from . import transcript
 from .adapters import ObjectByteStream
 from .admission import ListenerLimits
-from .connect import Answer, EventHook, connect, connect_unix, handshake
+from .connect import connect, connect_unix, handshake
 from .counters import Counters, Durations, Metric, Refusal
 from .errors import ChannelFailed, TransportFailed
 from .listen import ErrorHook, SecureListener, serve
 from .psk_file import PskFile, load_psks
+from .pump import Answer, EventHook
 from .reception import ConnectionFailure, Handler
 from .resolve import ByMethod, Cache, Resolver, Unresolvable, answering
 from .retry import AttemptFailed, Retry

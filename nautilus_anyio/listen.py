@@ -19,10 +19,11 @@ from anyio.abc import ByteStream, Listener, TaskGroup
 from nautilus_core import RESPONDER, HandshakeError, LocalProtocolError, Profile
 
 from .admission import DEFAULT_LISTENER_LIMITS, ListenerLimits
-from .connect import Answer, EventHook, Options, handshake_over
+from .connect import handshake_over
 from .counters import Counters, Refusal
 from .errors import ChannelFailed
 from .key_log import FilePath, log_to
+from .pump import Answer, EventHook, Options
 from .reception import ConnectionFailure, Handler, Reception
 from .stream import SecureStream
 from .tls import AnyTls, as_tls

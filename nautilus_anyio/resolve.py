@@ -12,7 +12,7 @@ import anyio
 
 from nautilus_core import LocalProtocolError, ResolveIdentity
 
-from .connect import Answer
+from .pump import Answer
 
 
 class Unresolvable(Exception):  # it is no error of ours: the handshake fails, and says why

@@ -8,7 +8,7 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, Incompl
 
 from nautilus_core import PublicKey, SignatureNeeded
 
-from .connect import Answer
+from .pump import Answer
 
 _TROUBLE = (OSError, ValueError, EndOfStream, IncompleteRead, BrokenResourceError, ClosedResourceError)
 

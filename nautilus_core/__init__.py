@@ -49,7 +49,7 @@ from .identity.targets import Identities
 from .identity.trust import InMemoryKnownPeers, KnownPeers
 from .layout import Layout, PlacedStep, lay_out
 from .limits import Limits
-from .profiles import Profile
+from .profile import Profile
 from .role import INITIATOR, RESPONDER, Role, Stage
 from .session import Session
 from .state import State

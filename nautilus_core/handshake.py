@@ -36,7 +36,7 @@ from .state import MOVES, State
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
-    from .profiles import Profile
+    from .profile import Profile
     from .session import Session
     from .transcript.recorder import Recorder
 

@@ -1,19 +1,17 @@
 """Profiles: what a handshake is made of. A profile is immutable, serves any number of handshakes, and runs none.
 
 `nautilus(...)` is the default handshake, `nautilus/1`; `tls(...)` the same with a TLS handshake inside; `noise(...)` any Noise
-protocol. `Profile(...)` makes one from any steps and any framing.
+protocol. `Profile(...)`, which is in `profile`, makes one from any steps and any framing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from .crypto.suites import DEFAULT_SUITES, SUITES
-from .errors import LocalProtocolError
 from .identity.identities import Identity
 from .identity.policy import TrustPolicy
 from .identity.psks import PreSharedKey
@@ -26,9 +24,10 @@ from .noise.payloads import PayloadHook
 from .noise.settings import NoiseSettings
 from .noise.step import make_steps as make_noise_steps
 from .noise.step import message_types
+from .profile import Profile, StepFactory
 from .role import INITIATOR, RESPONDER, Role
-from .step import MAX_NAME_LENGTH, check_definition
-from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement
+from .step import MAX_NAME_LENGTH
+from .steplist import AnyStep
 from .steps.authentication import Authentication
 from .steps.channel_binding import CHANNEL_BINDING
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange, SuiteNegotiation, SuiteOptions
@@ -40,14 +39,13 @@ from .steps.psk import BindPsks, OfferPsks, PskAgreement, PskOptions, SelectPsk
 from .steps.session_keys import SessionKeyDerivation
 from .steps.tls import TlsStep
 from .steps.tls_suite import TlsSuiteAck, tls_suite_options
-from .stream import HandshakeStream, LengthPrefixedStream, NautilusStream
+from .stream import LengthPrefixedStream, NautilusStream
 from .tls.settings import TlsSettings
 
 if TYPE_CHECKING:
     from OpenSSL.SSL import Context as TlsContext
 
-StepFactory: TypeAlias = Callable[[], AnyStep | list[AnyStep] | tuple[AnyStep, ...]]
-"""Makes a fresh step, or several that share an argument, for one handshake."""
+__all__ = ["TLS_PROFILE", "Profile", "StepFactory", "nautilus", "noise", "tls"]
 
 TLS_PROFILE: Final = "nautilus/1+tls"
 """The name of the profile of `tls()`."""
@@ -58,124 +56,6 @@ _NO_PAYLOADS: Final[Mapping[int, PayloadHook | bytes]] = MappingProxyType({})
 _MOST_PROTOCOLS: Final = MAX_OFFERS - 1
 _MOST_EXTENSIONS: Final = MAX_OFFERS - 3
 """Beside ours, which nobody knows, the target, and the channel binding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What a handshake is made of: functions that make its steps and its stream, and its limits.
-
-    Args:
-        name: of the profile, for people and logs.
-        steps: makes the fresh steps of one handshake, in order.
-        stream: makes the stream, which frames, from the limits.
-        limits: how much a peer may send.
-        offers: what this side can do and accepts, as pairs of a heading and names, best first; for people: nothing is
-            negotiated from it.
-        check: raises `ValueError` where this profile cannot play a role; None when it can play both.
-
-    Attributes:
-        outline: what the steps are, of a list that was validated.
-
-    The edits return a new profile and take functions, because no step object ever serves two handshakes; the functions are
-    called a few times at once, to check the list, and once in each handshake, where they must make the same steps again.
-    """
-
-    name: str
-    steps: Callable[[], Sequence[AnyStep]]
-    stream: Callable[[Limits], HandshakeStream] = NautilusStream
-    limits: Limits = DEFAULT_LIMITS
-    offers: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    check: Callable[[Role], None] | None = None
-    _added: tuple[StepFactory, ...] = ()
-    _order: tuple[int, ...] | None = None
-    """Which of the steps made, by number, stand in the list; None for all that `steps` makes."""
-    outline: Outline = field(init=False)
-
-    def __post_init__(self) -> None:
-        steps = self.make_steps()
-        for step in steps:
-            check_definition(step)
-        object.__setattr__(self, "outline", Outline.of(steps))
-
-    def make_stream(self) -> HandshakeStream:
-        """A fresh stream for one handshake."""
-        return self.stream(self.limits)
-
-    def make_steps(self) -> Sequence[AnyStep]:
-        """Fresh steps for one handshake, in order."""
-        if self._order is None:
-            return self.steps()
-        made = self._make_all()
-        return [made[number] for number in self._order]
-
-    def insert_before(self, anchor: str, factory: StepFactory) -> Profile:
-        """A profile with the step or steps of `factory` right before `anchor`.
-
-        Raises:
-            LocalProtocolError: no such anchor, or the steps cannot stand there.
-        """
-        position = self._position(anchor)
-        return self._edit(position, position, factory)
-
-    def insert_after(self, anchor: str, factory: StepFactory) -> Profile:
-        """A profile with the step or steps of `factory` right after `anchor`; raises as `insert_before`."""
-        position = self._position(anchor) + 1
-        return self._edit(position, position, factory)
-
-    def remove(self, name: str) -> Profile:
-        """A profile without the step `name`, which is not built in."""
-        position = self._position(name)
-        refuse_removal(self.make_steps()[position])
-        return self._edit(position, position + 1)
-
-    def replace(self, name: str, factory: StepFactory) -> Profile:
-        """A profile with the step or steps of `factory` in the place of `name`.
-
-        A built-in step's successor keeps its name, its sender and what it provides.
-        """
-        position = self._position(name)
-        old = self.make_steps()[position]
-        for step in made_by(factory):
-            refuse_replacement(old, step)
-        return self._edit(position, position + 1, factory)
-
-    def _make_all(self) -> list[AnyStep]:
-        made = list(self.steps())
-        for factory in self._added:
-            new = factory()
-            if isinstance(new, (list, tuple)):
-                made.extend(new)
-            else:
-                made.append(new)
-        return made
-
-    def _edit(self, start: int, end: int, factory: StepFactory | None = None) -> Profile:
-        """The list with the steps of `factory` in the place of those from `start` to `end`."""
-        made = len(self._make_all())
-        order = tuple(range(made)) if self._order is None else self._order
-        added, new = self._added, 0
-        if factory is not None:
-            added, new = (*added, factory), len(_made_afresh(factory))
-        return replace(self, _added=added, _order=(*order[:start], *range(made, made + new), *order[end:]))
-
-    def _position(self, name: str) -> int:
-        names = self.outline.names
-        if name not in names:
-            raise LocalProtocolError(f"no step {name!r} in {list(names)}")
-        return names.index(name)
-
-
-def made_by(factory: StepFactory) -> Sequence[AnyStep]:
-    """The steps of one call of `factory`."""
-    made = factory()
-    return made if isinstance(made, (list, tuple)) else (made,)
-
-
-def _made_afresh(factory: StepFactory) -> Sequence[AnyStep]:
-    first, second = made_by(factory), made_by(factory)
-    if len(first) != len(second) or any(one is other for one in first for other in second):
-        raise LocalProtocolError("the function must make new steps at each call: no step serves two handshakes")
-    return second
 
 
 def nautilus(

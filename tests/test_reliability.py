@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -55,7 +59,29 @@ def test_each_part_has_its_place_in_the_report() -> None:
         put("<!-- crowd: begin -->\n", "crowd", "## One\n")
 
 
-def test_the_parts_are_there() -> None:
-    assert set(PARTS) >= {"crowd", "flood"}
+def test_a_new_part_stands_in_the_order_of_the_report() -> None:
+    report = put(put("# Title\n", "kills", "## Last\n") + "\n## By hand\n", "faults", "## Second\n")
+    report = put(report, "crowd", "## First\n")
+    places = [report.index(heading) for heading in ("# Title", "## First", "## Second", "## Last", "## By hand")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_can_be_run(name: str) -> None:
+    run = import_module(f".reliability.{name}", __package__).run
+    parameters = inspect.signature(run).parameters.values()
+    assert all(parameter.default is not parameter.empty for parameter in parameters)
+    assert inspect.get_annotations(run, eval_str=True)["return"] is str
+
+
+def test_what_is_in_the_report_is_in_places_of_its_parts() -> None:
+    """Each marker in the repository's report is one that the command writes, in its order."""
+    report = (Path(__file__).parents[1] / "docs/reliability.md").read_text("utf-8")
+    begun, ended = re.findall("<!-- (.*): begin -->", report), re.findall("<!-- (.*): end -->", report)
+    assert begun == ended == [name for name in PARTS if name in begun]
+    assert {"faults", "kills"} <= set(begun)
+
+
+def test_sections_of_load() -> None:
     assert crowd.section([]).startswith("## A crowd")
     assert flood.section([], {"trio": (0.0001, 0.001)}).endswith("| trio | 100 | 1000 | 0.10 |")

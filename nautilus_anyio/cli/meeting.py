@@ -24,8 +24,9 @@ from nautilus_core import (
     Role,
 )
 
-from ..connect import EventHook, handshake, reach
+from ..connect import handshake, reach
 from ..listen import accept_all
+from ..pump import EventHook
 from ..reception import ConnectionFailure, Handler, Reception
 from ..resolve import answering
 from ..stream import SecureStream

@@ -26,7 +26,13 @@ class UsageError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError` where argparse prints its usage and ends the process."""
+    """A parser that raises `UsageError` where argparse prints its usage and ends the process, and takes options whole.
+
+    A beginning of an option would mean another one as soon as there is a new one.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> Any:
         """Raise it."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from ..errors import LocalProtocolError
 from ..events import DataReceived, Event, HandshakeCompleted, PeerClosed, Question, Signal
 from ..handshake import Handshake
-from ..profiles import Profile
+from ..profile import Profile
 from ..role import INITIATOR, RESPONDER, Role
 from ..session import Session
 from ..state import State

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from ..errors import PeerAborted
 from ..events import Event, HandshakeCompleted, Question, Signal
 from ..handshake import Handshake
-from ..profiles import Profile
+from ..profile import Profile
 from ..role import INITIATOR, RESPONDER, Role
 from ..session import Session
 from ..state import State

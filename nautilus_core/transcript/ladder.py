@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from ..errors import alert_meaning
 from ..layout import Layout, PlacedStep, lay_out
-from ..profiles import Profile
+from ..profile import Profile
 from ..role import INITIATOR, RESPONDER, Role
 from ..steps.session_keys import SessionKeyDerivation
 from .lines import (

@@ -8,7 +8,7 @@ from zlib import crc32
 from .. import alerts
 from ..errors import ALERTS, AlertCode, HandshakeError, InvalidMessage
 from ..frames import ALERT, CONTROL, HANDSHAKE, HEADER_LENGTH, SEALED_ALERT
-from ..profiles import Profile
+from ..profile import Profile
 from ..role import Role
 from ..steplist import AnyStep
 from .lines import Completed, End, Failed, Frame, Received, Sent

@@ -43,7 +43,7 @@ from .tape import WritingEntropy, written
 if TYPE_CHECKING:
     from ..channel_binding import ChannelBindings
     from ..handshake import Handshake
-    from ..profiles import Profile
+    from ..profile import Profile
     from ..transport import Channel
 
 Write: TypeAlias = Callable[[bytes], object]

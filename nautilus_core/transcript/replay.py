@@ -17,7 +17,7 @@ from ..crypto.entropy import Entropy
 from ..errors import AuthenticationFailed, HandshakeError, LocalProtocolError
 from ..events import HandshakeCompleted, Question, Signal
 from ..handshake import Handshake
-from ..profiles import Profile
+from ..profile import Profile
 from ..session import Session
 from ..state import State
 from ..transport import Channel

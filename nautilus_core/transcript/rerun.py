@@ -8,7 +8,7 @@ from ..crypto.entropy import Entropy
 from ..errors import HandshakeError
 from ..events import Question, Signal
 from ..handshake import Handshake
-from ..profiles import Profile
+from ..profile import Profile
 from ..session import Session
 from .lines import Answered, Received, TranscriptError
 from .reader import Transcript, read

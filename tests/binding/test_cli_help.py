@@ -148,3 +148,11 @@ def test_bash_completes(tmp_path: Path) -> None:
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "fish"]) == 2
     assert "bash" in capsys.readouterr().err
+
+
+def test_an_option_is_written_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The beginning of one may mean another tomorrow: `--did` is an option of other commands."""
+    file = tmp_path / "node.pem"
+    assert main(["keygen", str(file), "--did"]) == 2
+    assert "unrecognized arguments: --did; try nautilus keygen --help" in capsys.readouterr().err
+    assert not file.exists()

@@ -1,9 +1,10 @@
-"""All measures, or some, into one report. A part is a module here with `run() -> str`, its section in Markdown.
+"""All measures, or some, into one report. A part is a module here with `run(...) -> str`, its section in Markdown.
 
     python -m tests.reliability [NAME ...] [--write docs/reliability.md]
 
-Without a file the sections go to standard output. In a file each part has its own place between two markers; only the parts
-that were run are replaced, and a part that is new there comes last.
+Each part is run at its full length, which takes minutes, and fuzzing an hour; `python -m tests.reliability.NAME --help` shows
+shorter ones. Without a file the sections go to standard output. In a file each part has its own place between two markers; only
+the parts that were run are replaced, and a part that is new there comes before those that follow it in the order of the report.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-PARTS: Final = ("crowd", "flood")
+PARTS: Final = ("crowd", "faults", "fuzzing", "flood", "kills")
 """The names of the modules, in the order of the report."""
 
 _PACKAGES: Final = ("cryptography", "anyio", "trio")
 _HEAD: Final = """\
-# Does it hold?
+# Reliability
 
-What the project promises under load, with faults and against an adversary, as measures that anyone can run again. Each section
-is written by the command that stands below it, and says what it did and what came out; `tests/reliability` has the code, and
-small versions of the measures are in the test suite.
+What holds when things go wrong, measured. Each section is written by the command that it names, which anyone can run again;
+`tests/reliability` has the code, and the suite has a short form of each.
 """
 
 
@@ -51,16 +51,27 @@ def put(report: str, name: str, section: str) -> str:
     made = _made(name, section)
     before, begin, rest = report.partition(_begin(name))
     if not begin:
-        return f"{report.rstrip()}\n\n{made}"
+        return _put_in_order(report, name, made)
     _, end, after = rest.partition(_end(name) + "\n")
     if not end:
         raise ValueError(f"the report has no {_end(name)}")
     return before + made + after
 
 
+def _put_in_order(report: str, name: str, made: str) -> str:
+    """A report that has this part for the first time: before the first of those that follow it, or as the last."""
+    for later in PARTS[PARTS.index(name) + 1 :]:
+        before, begin, rest = report.partition(_begin(later))
+        if begin:
+            return f"{before}{made}\n{begin}{rest}"
+    return f"{report.rstrip()}\n\n{made}"
+
+
 def main() -> None:
     """As a command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the sections into this report")
     options = parser.parse_args()

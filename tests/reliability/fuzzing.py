@@ -1,4 +1,4 @@
-"""Measure 3 of the reliability report: all fuzz harnesses for an hour of processor time. The harnesses are in `fuzz/`.
+"""All fuzz harnesses for an hour of processor time, as a section of the reliability report. The harnesses are in `fuzz/`.
 
 python -m tests.reliability.fuzzing --seconds 3600 --jobs 2
 """
@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from fuzz.run import HARNESSES, Result, report
 from fuzz.run import run as run_harnesses
 
-HEADING = "## 3. Fuzzing"
+HEADING: Final = "## Fuzzing"
 
 
 def run(seconds: float = 3600, *, jobs: int = 2, corpus: Path | None = None) -> str:
