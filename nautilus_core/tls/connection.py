@@ -30,7 +30,8 @@ _SERVER_WITHOUT_CACHE: Final = _SERVER | SSL.OP_NO_TICKET
 _CHUNK: Final = 16_384
 _NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
 _PRE_SHARED_KEY: Final = 41
-_SERVER_HELLO: Final = 2
+_SERVER_HELLO: Final = b"\x02"
+_HANDSHAKE_RECORD: Final = b"\x16"
 
 
 class Connection:
@@ -232,16 +233,27 @@ def _reason(error: SSL.Error) -> str:
 
 def resumes(flight: bytes) -> bool:
     """Whether a flight of our own server begins with a ServerHello that selects a pre-shared key (RFC 8446 section 4.2.11)."""
-    if len(flight) < 44 or flight[0] != 22 or flight[5] != _SERVER_HELLO:
+    hello = _first_message(flight)
+    if len(hello) < 39 or hello[:1] != _SERVER_HELLO:
         return False
-    place = 44 + flight[43] + 3  # record header, message header, version, random; session id, cipher suite, compression
-    end = place + 2 + int.from_bytes(flight[place : place + 2], "big")
+    place = 39 + hello[38] + 3  # message header, version, random; session id, cipher suite, compression
+    end = place + 2 + int.from_bytes(hello[place : place + 2], "big")
     place += 2
-    while place + 4 <= min(end, len(flight)):
-        if int.from_bytes(flight[place : place + 2], "big") == _PRE_SHARED_KEY:
+    while place + 4 <= min(end, len(hello)):
+        if int.from_bytes(hello[place : place + 2], "big") == _PRE_SHARED_KEY:
             return True
-        place += 4 + int.from_bytes(flight[place + 2 : place + 4], "big")
+        place += 4 + int.from_bytes(hello[place + 2 : place + 4], "big")
     return False
+
+
+def _first_message(flight: bytes) -> bytes:
+    """What a flight's first records hold up to those of another type; a message can lie across several (RFC 8446 section 5.1)."""
+    parts, place = [], 0
+    while flight[place : place + 1] == _HANDSHAKE_RECORD:
+        end = place + 5 + int.from_bytes(flight[place + 3 : place + 5], "big")
+        parts.append(flight[place + 5 : end])
+        place = end
+    return b"".join(parts)
 
 
 class Facts(NamedTuple):

@@ -398,6 +398,18 @@ def test_only_a_server_hello_resumes() -> None:
     assert not resumes(b"\x15\x03\x03\x00\x02\x02\x28")
 
 
+def test_a_server_hello_in_short_records_hides_no_resumption() -> None:
+    """A client can ask for short records (RFC 6066 section 4): a hybrid key share then lies across several of them."""
+    extensions = b"\x00\x33\x04\x64\x11\xec\x04\x60" + bytes(1120) + b"\x00\x29\x00\x02\x00\x00"
+    body = b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\x13\x02\x00"
+    body += len(extensions).to_bytes(2, "big") + extensions
+    hello = b"\x02" + len(body).to_bytes(3, "big") + body
+    for size in (1, 44, 512, 16_384):
+        pieces = [hello[place : place + size] for place in range(0, len(hello), size)]
+        flight = b"".join([b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece for piece in pieces])
+        assert resumes(flight + b"\x14\x03\x03\x00\x01\x01"), size
+
+
 def relay(alice: Handshake, bob: Handshake) -> tuple[Any, Any]:
     """What is sent by either goes to the other, from now on; returns what ended each."""
     ends: list[Any] = [None, None]
