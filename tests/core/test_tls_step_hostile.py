@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 
 from nautilus_core import (
@@ -32,6 +34,9 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.crypto.hashing import SHA384
+from nautilus_core.identity.credentials import Presented
+from nautilus_core.identity.keys import PublicKey
+from nautilus_core.identity.x509 import X509Chains
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, Split, Tamper
 from nautilus_core.tls.connection import LABEL, MAX_RECEIVED, resumes
 from nautilus_core.tls.flight import TlsFlight, TlsResult
@@ -41,6 +46,9 @@ from .helpers import altered, drain, frame, frames, packed, put, succeed
 from .tls_ends import AUTHORITY, CLIENT, NAME, NOW, SERVER, client, completed, run, server, small, tls_context
 
 X509 = ["x509"]
+STRANGERS_KEY = (
+    ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+)
 
 
 @pytest.fixture(scope="module")
@@ -515,3 +523,42 @@ def test_secrets_are_in_no_repr(profiles: tuple[Profile, Profile]) -> None:
     assert "secret" not in repr(step)
     step.forget()
     assert step._result is None
+
+
+class AnotherKey(X509Chains):
+    """A kind of credential that finds another key in the certificates than the one that TLS has proved."""
+
+    def read(self, credential: bytes, scheme: str) -> Presented:
+        """The key of somebody else."""
+        return Presented((PublicKey(scheme, STRANGERS_KEY),), evidence=super().read(credential, scheme).evidence)
+
+
+def test_a_key_that_tls_did_not_prove_is_nobodys() -> None:
+    stranger = PublicKey("ecdsa-p256-sha256", STRANGERS_KEY)
+    wanted = trust.pinned(stranger, kinds=[AnotherKey()])
+    pair = run(client(small(CLIENT), trust=wanted), server(small(SERVER)))
+    assert isinstance(pair.initiator.error, AuthenticationFailed)
+    assert "another key" in str(pair.initiator.error)
+    assert not pair.responder.completed
+
+
+def test_a_server_without_a_certificate_is_nobody() -> None:
+    """A context's own pre-shared key could do that; a client's policy that takes the anonymous means clients."""
+    policy = trust.any_of(trust.anyone(kinds=X509), trust.anyone(anonymous=True))
+    settings = client(small(CLIENT), trust=policy), server(small(SERVER))
+    pair = run(*settings, entropies=(NoCertificate(), Entropy()))
+    assert isinstance(pair.initiator.error, AuthenticationFailed)
+    assert "no certificate" in str(pair.initiator.error)
+    assert not pair.responder.completed
+
+
+class NoCertificate(Entropy):
+    """A TLS in which the peer has shown none."""
+
+    def tls(self, end: Any, received: bytes) -> TlsFlight:
+        """The same without certificates."""
+        flight: TlsFlight = end.advance(received)
+        result = flight.result
+        if result is None:
+            return flight
+        return TlsFlight(flight.data, TlsResult(result.cipher, result.group, result.alpn, (), result.secret))
