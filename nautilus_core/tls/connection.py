@@ -6,6 +6,7 @@ the rule that both are arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from OpenSSL import SSL
@@ -32,6 +33,8 @@ _NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
 _PRE_SHARED_KEY: Final = 41
 _SERVER_HELLO: Final = b"\x02"
 _HANDSHAKE_RECORD: Final = b"\x16"
+_forget_errors: Final[Callable[[], object]] = getattr(getattr(SSL, "_lib", None), "ERR_clear_error", lambda: None)
+"""Empties OpenSSL's list of errors, which all connections of a thread share: a chain that a callback lets pass leaves some."""
 
 
 class Connection:
@@ -87,7 +90,8 @@ class Connection:
             connection.do_handshake()
         except SSL.WantReadError:
             data = _output(connection)
-            self._resumed = self._resumed or resumes(data)
+            if self._role is not INITIATOR:
+                self._resumed = self._resumed or resumes(data)
             return TlsFlight(data)
         except SSL.Error as error:
             data, self._connection = _output(connection), None
@@ -120,6 +124,7 @@ class Connection:
 
     def _complete(self, connection: SSL.Connection) -> TlsFlight:
         """The handshake is complete on this end: what it yields, unless it is not what was agreed on."""
+        _forget_errors()
         data = _output(connection) if self._role is INITIATOR else b""  # what a server writes now are tickets
         alpn = connection.get_alpn_proto_negotiated()
         problem = self._wrong(connection, alpn)
