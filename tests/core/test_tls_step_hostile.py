@@ -538,7 +538,7 @@ def test_a_key_that_tls_did_not_prove_is_nobodys() -> None:
     wanted = trust.pinned(stranger, kinds=[AnotherKey()])
     pair = run(client(small(CLIENT), trust=wanted), server(small(SERVER)))
     assert isinstance(pair.initiator.error, AuthenticationFailed)
-    assert "another key" in str(pair.initiator.error)
+    assert "did not prove that it owns its key" in str(pair.initiator.error)
     assert not pair.responder.completed
 
 
@@ -562,3 +562,21 @@ class NoCertificate(Entropy):
         if result is None:
             return flight
         return TlsFlight(flight.data, TlsResult(result.cipher, result.group, result.alpn, (), result.secret))
+
+
+def test_the_exporters_label_is_the_steps_own() -> None:
+    """It is on no wire, and yet both ends must have it, and no other use of the exporter may."""
+    assert LABEL == b"EXPORTER-Nautilus-TLS-Step"
+
+
+def test_a_cipher_suite_that_was_not_agreed_on_is_refused() -> None:
+    one, other = (
+        TlsSettings(small(CLIENT), trust.anyone(kinds=X509)),
+        TlsSettings(small(SERVER), trust.anyone(kinds=X509)),
+    )
+    first, *_, last = one.suites.values()
+    near, far = one.end(INITIATOR, last, bytes(32)), other.end(RESPONDER, first, bytes(48))
+    flight = near.advance(far.advance(near.advance(b"").data).data)
+    assert flight.result is None
+    assert flight.problem is not None
+    assert "another cipher suite" in flight.problem.message
