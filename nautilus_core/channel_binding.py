@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
+from .identity.x509 import MALFORMED
+
 TLS_EXPORTER: Final = "tls-exporter"
 """RFC 9266: 32 bytes of the TLS exporter. It names one connection, and nobody can be between its two ends."""
 TLS_SERVER_END_POINT: Final = "tls-server-end-point"
@@ -103,13 +105,13 @@ def server_end_point(certificate: bytes) -> ChannelBinding | None:
         None where the signature uses no hash function by itself, as Ed25519 and ML-DSA: there the binding is not defined.
 
     Raises:
-        ValueError: it is no certificate.
+        ValueError: it is no certificate, or none that can be read.
     """
     try:
         function = x509.load_der_x509_certificate(certificate).signature_hash_algorithm
     except UnsupportedAlgorithm:
         return None
-    except ValueError as error:
+    except MALFORMED as error:
         raise ValueError(_CERTIFICATES_ALONE) from error
     if function is None:
         return None

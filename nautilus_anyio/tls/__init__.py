@@ -135,16 +135,19 @@ def bindings_of(stream: ByteStream, *, certificate: bytes | None = None, require
 
 def _bindings(exporter: bytes | None, certificate: bytes | None, version: str, *, required: bool) -> ChannelBindings:
     known = [] if exporter is None else [ChannelBinding(TLS_EXPORTER, exporter)]
-    end_point = None if certificate is None else server_end_point(certificate)
+    of_certificate = "the signature of the server's certificate has no hash"
+    end_point = None
+    if certificate is None:
+        of_certificate = "the server's certificate is not known"
+    else:
+        try:
+            end_point = server_end_point(certificate)
+        except ValueError:  # TLS has taken it, as the context says, and that is enough where there is an exporter
+            of_certificate = "the server's certificate cannot be read"
     if end_point is not None:
         known.append(end_point)
     missing = ""
     if not known:
-        of_certificate = (
-            "the server's certificate is not known"
-            if certificate is None
-            else "the signature of the server's certificate has no hash"
-        )
         exporting = f"{version} has no exporter here" if version == TLS_1_3 else f"{version} is no {TLS_1_3}"
         missing = f"{exporting}, and {of_certificate}"
     return ChannelBindings(tuple(known), required, missing)

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from nautilus_core import INITIATOR, HandshakeError, LocalProtocolError, Role
 from nautilus_core.channel_binding import EXPORTER_LABEL, EXPORTER_LENGTH
+from nautilus_core.identity.x509 import MALFORMED
 
 from . import errors
 
@@ -178,9 +177,10 @@ class OpenSslMachine:
     """
 
     def __init__(self, context: Any, role: Role, server_name: str | None) -> None:
-        from OpenSSL import SSL  # noqa: PLC0415  # the extra `tls`
+        from OpenSSL import SSL, crypto  # noqa: PLC0415  # the extra `tls`
 
         self._api = SSL
+        self._crypto = crypto
         self._role = role
         self._name: str | None = None
         self._tls = tls = SSL.Connection(context, None)
@@ -262,13 +262,8 @@ class OpenSslMachine:
 
     def certificate(self, role: Role) -> bytes | None:
         """See `Machine`."""
-        own = role is self._role
-        found = (
-            self._tls.get_certificate(as_cryptography=True)
-            if own
-            else self._tls.get_peer_certificate(as_cryptography=True)
-        )
-        return None if found is None else found.public_bytes(Encoding.DER)
+        found = self._tls.get_certificate() if role is self._role else self._tls.get_peer_certificate()
+        return None if found is None else self._crypto.dump_certificate(self._crypto.FILETYPE_ASN1, found)
 
     def exporter(self) -> bytes | None:
         """With TLS 1.3: before, RFC 9266 section 4.2 wants a property of the connection that pyOpenSSL does not show."""
@@ -313,6 +308,8 @@ def _check_name(connection: Any, name: str) -> None:
         (verify_ip_address if is_address(name) else verify_hostname)(connection, name)
     except (VerificationError, CertificateError) as error:
         raise errors.refused_certificate(f"it is not for {name!r}") from error
+    except MALFORMED as error:
+        raise errors.refused_certificate("it cannot be read") from error
 
 
 def is_address(name: str) -> bool:

@@ -122,10 +122,13 @@ class TlsStream(ByteStream):
             await self._say_close()
 
     async def aclose(self) -> None:
-        """Say so where that was not done, and close the stream below."""
+        """Say so where that was not done, and close the stream below; a send that is half way is cut, and nothing is said."""
         if self._closed:
             return
         self._closed = True
+        if self._sending.locked():
+            await aclose_forcefully(self._transport)
+            return
         try:
             if not self._broken:
                 async with self._sending:

@@ -134,19 +134,19 @@ def verify_key_agreement(credential_type: str, public_key: PublicKey, source: in
     return VerifiedPeer(_ONLY_VERIFICATION, credential_type, public_key)
 
 
-def verify_tls(credential_type: str, presented: Presented, version: str) -> VerifiedPeer:
+def verify_tls(credential_type: str, presented: Presented, proved: PublicKey, version: str) -> VerifiedPeer:
     """The peer, once a whole TLS handshake with the certificate that it has presented is complete.
 
     Its CertificateVerify and its Finished have verified then (RFC 8446 sections 4.4.3 and 4.4.4): it owns the certificate's key.
 
     Args:
         credential_type: how the key was presented.
-        presented: what the peer has shown in this handshake, with that one key.
+        presented: what the peer has shown in this handshake, as a policy reads it.
+        proved: the key of its certificate, which must be the only one in `presented`.
         version: of TLS.
 
     Raises:
-        AuthenticationFailed: for another version, in which a client's certificate proves something else, or another number of
-            keys.
+        AuthenticationFailed: for another version, in which a client's certificate proves something else, or other keys.
     """
     if version != "TLSv1.3" or len(presented.keys) != 1:
         raise AuthenticationFailed(
@@ -154,7 +154,14 @@ def verify_tls(credential_type: str, presented: Presented, version: str) -> Veri
             expected="one key, in a handshake of TLS 1.3",
             received=f"{len(presented.keys)} keys, in one of {version}",
         )
-    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, presented.keys[0], presented)
+    if presented.keys[0] != proved:
+        raise AuthenticationFailed(
+            "the peer did not prove that it owns its key",
+            expected=f"the certificate's key, {proved.peer_id}",
+            received=f"another key, {presented.keys[0].peer_id}",
+            hint="this side's kind of credential reads the certificates in a way of its own",
+        )
+    return VerifiedPeer(_ONLY_VERIFICATION, credential_type, proved, presented)
 
 
 def verify_possession(credential_type: str, presented: Presented, signature: bytes, signed: bytes) -> VerifiedPeer:

@@ -14,6 +14,7 @@ from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProto
 from ..events import Question
 from ..identity.credentials import Presented
 from ..identity.identities import ANONYMOUS
+from ..identity.keys import PublicKey
 from ..identity.kinds import KINDS
 from ..identity.peers import Peer, VerifiedPeer, check_counts, verify_tls
 from ..identity.policy import settle
@@ -121,7 +122,7 @@ class TlsStep(MultiMessageStep):
         """Who the peer is, by what it has proved; the policy decides whether it is welcome."""
         trust = self._settings.trust
         if not result.certificates:
-            if not trust.anonymous:
+            if context.role is INITIATOR or not trust.anonymous:
                 raise AuthenticationFailed(
                     "the peer showed no certificate",
                     expected=X509,
@@ -130,13 +131,15 @@ class TlsStep(MultiMessageStep):
                 )
             self._peer = ANONYMOUS
             return settle(trust.authorize(ANONYMOUS, context), ANONYMOUS, self._admit)
-        presented = self._present(result.certificates)
+        proved, presented = self._present(result.certificates)
         if isinstance(presented, Presented):
-            return self._verify(context, presented)
-        return self._resolve(context, presented)
+            return self._verify(context, proved, presented)
+        return self._resolve(context, proved, presented)
 
-    def _present(self, certificates: tuple[bytes, ...]) -> Presented | Generator[Question[Any], Any, Presented]:
-        """The certificates as the policy reads them."""
+    def _present(
+        self, certificates: tuple[bytes, ...]
+    ) -> tuple[PublicKey, Presented | Generator[Question[Any], Any, Presented]]:
+        """The key that TLS has proved, and the certificates as the policy reads them."""
         trust = self._settings.trust
         kind = trust.kinds.get(X509)
         if kind is None or X509 not in trust.credential_types:
@@ -148,26 +151,29 @@ class TlsStep(MultiMessageStep):
             )
         try:
             presented = load_chain(certificates)
-            scheme = presented.keys[0].scheme
+            proved = presented.keys[0]
+            scheme = proved.scheme
             if scheme not in trust.schemes:
                 raise ValueError(f"a key for {scheme}; the trust policy takes {', '.join(trust.schemes)}")
-            return presented if kind is KINDS[X509] else kind.read(encode_certificates(certificates), scheme)
+            if kind is KINDS[X509]:
+                return proved, presented
+            return proved, kind.read(encode_certificates(certificates), scheme)
         except ValueError as error:
             raise _not_usable(error) from error
 
     def _resolve(
-        self, context: Context, resolving: Generator[Question[Any], Any, Presented]
+        self, context: Context, proved: PublicKey, resolving: Generator[Question[Any], Any, Presented]
     ) -> Generator[Question[Any], Any, None]:
         try:
             presented = yield from resolving
         except ValueError as error:
             raise _not_usable(error) from error
-        deciding = self._verify(context, presented)
+        deciding = self._verify(context, proved, presented)
         if deciding is not None:
             yield from deciding
 
-    def _verify(self, context: Context, presented: Presented) -> Reading:
-        self._peer = peer = verify_tls(X509, presented, "TLSv1.3")
+    def _verify(self, context: Context, proved: PublicKey, presented: Presented) -> Reading:
+        self._peer = peer = verify_tls(X509, presented, proved, "TLSv1.3")
         if peer.valid_until is not None:
             check_counts(peer, context.wall_time)
         return settle(self._settings.trust.authorize(peer, context), peer, self._admit)

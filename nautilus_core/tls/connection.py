@@ -6,6 +6,7 @@ the rule that both are arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from OpenSSL import SSL
@@ -30,7 +31,10 @@ _SERVER_WITHOUT_CACHE: Final = _SERVER | SSL.OP_NO_TICKET
 _CHUNK: Final = 16_384
 _NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
 _PRE_SHARED_KEY: Final = 41
-_SERVER_HELLO: Final = 2
+_SERVER_HELLO: Final = b"\x02"
+_HANDSHAKE_RECORD: Final = b"\x16"
+_forget_errors: Final[Callable[[], object]] = getattr(getattr(SSL, "_lib", None), "ERR_clear_error", lambda: None)
+"""Empties OpenSSL's list of errors, which all connections of a thread share: a chain that a callback lets pass leaves some."""
 
 
 class Connection:
@@ -86,7 +90,8 @@ class Connection:
             connection.do_handshake()
         except SSL.WantReadError:
             data = _output(connection)
-            self._resumed = self._resumed or resumes(data)
+            if self._role is not INITIATOR:
+                self._resumed = self._resumed or resumes(data)
             return TlsFlight(data)
         except SSL.Error as error:
             data, self._connection = _output(connection), None
@@ -119,6 +124,7 @@ class Connection:
 
     def _complete(self, connection: SSL.Connection) -> TlsFlight:
         """The handshake is complete on this end: what it yields, unless it is not what was agreed on."""
+        _forget_errors()
         data = _output(connection) if self._role is INITIATOR else b""  # what a server writes now are tickets
         alpn = connection.get_alpn_proto_negotiated()
         problem = self._wrong(connection, alpn)
@@ -232,16 +238,27 @@ def _reason(error: SSL.Error) -> str:
 
 def resumes(flight: bytes) -> bool:
     """Whether a flight of our own server begins with a ServerHello that selects a pre-shared key (RFC 8446 section 4.2.11)."""
-    if len(flight) < 44 or flight[0] != 22 or flight[5] != _SERVER_HELLO:
+    hello = _first_message(flight)
+    if len(hello) < 39 or hello[:1] != _SERVER_HELLO:
         return False
-    place = 44 + flight[43] + 3  # record header, message header, version, random; session id, cipher suite, compression
-    end = place + 2 + int.from_bytes(flight[place : place + 2], "big")
+    place = 39 + hello[38] + 3  # message header, version, random; session id, cipher suite, compression
+    end = place + 2 + int.from_bytes(hello[place : place + 2], "big")
     place += 2
-    while place + 4 <= min(end, len(flight)):
-        if int.from_bytes(flight[place : place + 2], "big") == _PRE_SHARED_KEY:
+    while place + 4 <= min(end, len(hello)):
+        if int.from_bytes(hello[place : place + 2], "big") == _PRE_SHARED_KEY:
             return True
-        place += 4 + int.from_bytes(flight[place + 2 : place + 4], "big")
+        place += 4 + int.from_bytes(hello[place + 2 : place + 4], "big")
     return False
+
+
+def _first_message(flight: bytes) -> bytes:
+    """What a flight's first records hold up to those of another type; a message can lie across several (RFC 8446 section 5.1)."""
+    parts, place = [], 0
+    while flight[place : place + 1] == _HANDSHAKE_RECORD:
+        end = place + 5 + int.from_bytes(flight[place + 3 : place + 5], "big")
+        parts.append(flight[place + 5 : end])
+        place = end
+    return b"".join(parts)
 
 
 class Facts(NamedTuple):

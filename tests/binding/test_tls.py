@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
 from anyio.streams.tls import TLSAttribute
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from nautilus_anyio import SecureListener, SecureStream, Tls, connect
 from nautilus_core import (
@@ -252,4 +254,45 @@ async def test_a_certificate_that_has_no_hash_cannot_be_bound_to() -> None:
     async with failures_of(Tls(unsigned.context(), binding="offered")) as (port, seen):
         with pytest.raises(AuthenticationFailed, match=r"TLSv1.2 is no TLSv1.3, and the signature .* has no hash"):
             await connect(HOST, port, initiator(), tls=Tls(context))
+    assert seen
+
+
+def of_another_version(folder: Path) -> tuple[SSL.Context, str]:
+    """A server whose certificate says it is of X.509 version 2: OpenSSL takes that, `cryptography` does not read it."""
+    leaf = Leaf()
+    version_3, version_2 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01"
+    encoded = leaf.certificate.public_bytes(Encoding.DER).replace(version_3, version_2, 1)
+    context, file = leaf.context(), folder / "version-2.pem"
+    file.write_text(ssl.DER_cert_to_PEM_cert(encoded))
+    context.use_certificate_file(str(file))
+    return context, str(file)
+
+
+async def test_a_certificate_that_cannot_be_read_names_no_end_point(tmp_path: Path) -> None:
+    context, _ = of_another_version(tmp_path)
+    careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
+    async with failures_of(Tls(context)) as (port, seen):
+        with pytest.raises(AuthenticationFailed, match="the server's certificate cannot be read"):
+            await connect(HOST, port, initiator(), tls=careless)
+    assert seen
+    async with (
+        listening(responder(), echo, tls=context) as port,
+        await connect(HOST, port, initiator(), tls=SSL.Context(SSL.TLS_CLIENT_METHOD)) as stream,
+    ):
+        assert stream.session.tls_binding == "tls-exporter"
+        assert stream.extra(TLSAttribute.peer_certificate_binary)
+
+
+async def test_a_certificate_that_cannot_be_read_is_for_no_name(tmp_path: Path) -> None:
+    context, certificate = of_another_version(tmp_path)
+    client = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    client.set_verify(SSL.VERIFY_PEER)
+    client.load_verify_locations(certificate)
+    store = client.get_cert_store()
+    assert store is not None
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    async with failures_of(Tls(context)) as (port, seen):
+        with pytest.raises(AuthenticationFailed, match="it cannot be read"):
+            await connect(HOST, port, initiator(), tls=client)
     assert seen

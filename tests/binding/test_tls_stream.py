@@ -105,6 +105,27 @@ async def test_a_send_that_is_cut_breaks_the_stream(library: Library) -> None:
 
 
 @both
+async def test_closing_does_not_wait_for_a_send_that_nobody_reads(library: Library) -> None:
+    one, other = await pair(library)
+    broken: list[Exception] = []
+
+    async def send() -> None:
+        try:
+            while True:
+                await one.send(bytes(1_000_000))
+        except (BrokenResourceError, ClosedResourceError) as error:
+            broken.append(error)
+
+    with anyio.fail_after(2):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await anyio.sleep(0.1)
+            await one.aclose()
+    assert broken
+    await other.aclose()
+
+
+@both
 async def test_alpn_is_there(library: Library) -> None:
     there, here = server_context(library), client_context(library)
     if library == "ssl":

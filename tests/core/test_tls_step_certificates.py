@@ -6,13 +6,15 @@ Two judges are tested: a trust policy, by `wall_time`, and OpenSSL, where the co
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from OpenSSL import SSL
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL, crypto
 
 from nautilus_core import (
     AlertCode,
@@ -238,6 +240,29 @@ def test_keys_of_every_scheme(scheme: str) -> None:
     peer = succeed(pair).initiator.session.peer
     assert isinstance(peer, VerifiedPeer)
     assert peer.public_key.scheme == scheme
+
+
+def _plain(subject: str, by: ec.EllipticCurvePrivateKey, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """A certificate of the issuer `Root` that does not say by which key."""
+    name, issuer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (subject, "Root"))
+    begin, end = NOW - timedelta(days=1), NOW + timedelta(days=1)
+    builder = x509.CertificateBuilder(issuer, name, key.public_key(), 1, begin, end)
+    builder = builder.add_extension(x509.BasicConstraints(subject == "Root", None), critical=True)
+    return builder.sign(by, hashes.SHA256())
+
+
+def test_a_chain_that_openssl_doubts_leaves_nothing_for_other_connections() -> None:
+    """OpenSSL's errors of a signature that it was told to pass on wait for whoever asks next in the thread."""
+    real, false, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    judge, impostor = tls_context(SERVER), tls_context()
+    store = judge.get_cert_store()
+    assert store is not None
+    store.add_cert(crypto.X509.from_cryptography(_plain("Root", real, real)))
+    impostor.use_certificate(_plain("Leaf", false, own))
+    impostor.use_privatekey(own)
+    anybody = trust.anyone(kinds=X509)
+    succeed(run(client(impostor, trust=anybody), server(judge, trust=anybody)))
+    assert SSL._lib.ERR_peek_error() == 0  # type: ignore[attr-defined]
 
 
 def test_a_remembered_peer() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
 
 from nautilus_core import (
@@ -32,6 +34,9 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.crypto.hashing import SHA384
+from nautilus_core.identity.credentials import Presented
+from nautilus_core.identity.keys import PublicKey
+from nautilus_core.identity.x509 import X509Chains
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, Split, Tamper
 from nautilus_core.tls.connection import LABEL, MAX_RECEIVED, resumes
 from nautilus_core.tls.flight import TlsFlight, TlsResult
@@ -41,6 +46,9 @@ from .helpers import altered, drain, frame, frames, packed, put, succeed
 from .tls_ends import AUTHORITY, CLIENT, NAME, NOW, SERVER, client, completed, run, server, small, tls_context
 
 X509 = ["x509"]
+STRANGERS_KEY = (
+    ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+)
 
 
 @pytest.fixture(scope="module")
@@ -398,6 +406,18 @@ def test_only_a_server_hello_resumes() -> None:
     assert not resumes(b"\x15\x03\x03\x00\x02\x02\x28")
 
 
+def test_a_server_hello_in_short_records_hides_no_resumption() -> None:
+    """A client can ask for short records (RFC 6066 section 4): a hybrid key share then lies across several of them."""
+    extensions = b"\x00\x33\x04\x64\x11\xec\x04\x60" + bytes(1120) + b"\x00\x29\x00\x02\x00\x00"
+    body = b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + b"\x13\x02\x00"
+    body += len(extensions).to_bytes(2, "big") + extensions
+    hello = b"\x02" + len(body).to_bytes(3, "big") + body
+    for size in (1, 44, 512, 16_384):
+        pieces = [hello[place : place + size] for place in range(0, len(hello), size)]
+        flight = b"".join([b"\x16\x03\x03" + len(piece).to_bytes(2, "big") + piece for piece in pieces])
+        assert resumes(flight + b"\x14\x03\x03\x00\x01\x01"), size
+
+
 def relay(alice: Handshake, bob: Handshake) -> tuple[Any, Any]:
     """What is sent by either goes to the other, from now on; returns what ended each."""
     ends: list[Any] = [None, None]
@@ -503,3 +523,60 @@ def test_secrets_are_in_no_repr(profiles: tuple[Profile, Profile]) -> None:
     assert "secret" not in repr(step)
     step.forget()
     assert step._result is None
+
+
+class AnotherKey(X509Chains):
+    """A kind of credential that finds another key in the certificates than the one that TLS has proved."""
+
+    def read(self, credential: bytes, scheme: str) -> Presented:
+        """The key of somebody else."""
+        return Presented((PublicKey(scheme, STRANGERS_KEY),), evidence=super().read(credential, scheme).evidence)
+
+
+def test_a_key_that_tls_did_not_prove_is_nobodys() -> None:
+    stranger = PublicKey("ecdsa-p256-sha256", STRANGERS_KEY)
+    wanted = trust.pinned(stranger, kinds=[AnotherKey()])
+    pair = run(client(small(CLIENT), trust=wanted), server(small(SERVER)))
+    assert isinstance(pair.initiator.error, AuthenticationFailed)
+    assert "did not prove that it owns its key" in str(pair.initiator.error)
+    assert not pair.responder.completed
+
+
+def test_a_server_without_a_certificate_is_nobody() -> None:
+    """A context's own pre-shared key could do that; a client's policy that takes the anonymous means clients."""
+    policy = trust.any_of(trust.anyone(kinds=X509), trust.anyone(anonymous=True))
+    settings = client(small(CLIENT), trust=policy), server(small(SERVER))
+    pair = run(*settings, entropies=(NoCertificate(), Entropy()))
+    assert isinstance(pair.initiator.error, AuthenticationFailed)
+    assert "no certificate" in str(pair.initiator.error)
+    assert not pair.responder.completed
+
+
+class NoCertificate(Entropy):
+    """A TLS in which the peer has shown none."""
+
+    def tls(self, end: Any, received: bytes) -> TlsFlight:
+        """The same without certificates."""
+        flight: TlsFlight = end.advance(received)
+        result = flight.result
+        if result is None:
+            return flight
+        return TlsFlight(flight.data, TlsResult(result.cipher, result.group, result.alpn, (), result.secret))
+
+
+def test_the_exporters_label_is_the_steps_own() -> None:
+    """It is on no wire, and yet both ends must have it, and no other use of the exporter may."""
+    assert LABEL == b"EXPORTER-Nautilus-TLS-Step"
+
+
+def test_a_cipher_suite_that_was_not_agreed_on_is_refused() -> None:
+    one, other = (
+        TlsSettings(small(CLIENT), trust.anyone(kinds=X509)),
+        TlsSettings(small(SERVER), trust.anyone(kinds=X509)),
+    )
+    first, *_, last = one.suites.values()
+    near, far = one.end(INITIATOR, last, bytes(32)), other.end(RESPONDER, first, bytes(48))
+    flight = near.advance(far.advance(near.advance(b"").data).data)
+    assert flight.result is None
+    assert flight.problem is not None
+    assert "another cipher suite" in flight.problem.message
