@@ -237,6 +237,8 @@ def section(found: Sequence[Flood], prices: dict[str, tuple[float, float]]) -> s
         "| --- | --- | --- |" + " ---: |" * (len(_COLUMNS) - 2),
         *map(_row, found),
         "",
+        "Nothing tells honest clients from a flood that comes from their own address and goes as far as they do.",
+        "",
         "What one connection costs the listener, in processor time:",
         "",
         "| | refused (µs) | a whole handshake (µs) | ratio |",

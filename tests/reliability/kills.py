@@ -316,6 +316,7 @@ def _section(result: Kills, times: int, seconds: float) -> str:
             "| --- | --- | --- |",
             *(f"| {survivor} | {error} | {count} |" for (survivor, error), count in sorted(result.outcomes.items())),
             "",
+            "There is no error to tell where the connection had been closed in order before the kill.",
             f"It said so after {waits[len(waits) // 2] * 1000:.0f} ms in the middle and {waits[-1] * 1000:.0f} ms at the most.",
             "",
             f"{result.known:,} peers were remembered meanwhile by either process, in files that both share. After each kill the",
