@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +12,11 @@ pytest.register_assert_rewrite(
 )  # what helps the tests asserts as well, also under `python -O`
 
 from .record_everything import RecordEverything  # noqa: E402
+
+if (
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+):  # under nohup: the processes that tests start must not ignore it as well
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 pytest_plugins = ["pytester"]  # for tests/plugin; pytest takes it from here alone
 
