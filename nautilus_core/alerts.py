@@ -27,7 +27,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Alert).decode
 
 def check_retry_after(retry_after: int | None) -> None:
     """Raise `ValueError` for a `retry_after` that an alert cannot carry."""
-    if retry_after is not None and not (isinstance(retry_after, int) and 0 <= retry_after <= MAX_RETRY_AFTER):
+    if retry_after is not None and not (type(retry_after) is int and 0 <= retry_after <= MAX_RETRY_AFTER):
         raise ValueError(f"retry_after is 0 to {MAX_RETRY_AFTER} whole seconds")
 
 

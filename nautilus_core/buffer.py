@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+_SMALL: Final = 512
+"""A piece shorter than this is joined to the one before, if that is short too: by itself it would cost many times its length."""
+
 
 class ReceiveBuffer:
     """Received bytes, until they are taken as whole frames.
 
     Frames that come many at a time are sliced out of `data`. Pieces that come while a frame is unfinished are kept apart
-    and joined once the frame, or its header, is whole: one that comes byte by byte is copied a fixed number of times.
+    and joined once the frame, or its header, is whole: a byte is copied a bounded number of times, and takes little more than
+    its place, also in a frame that comes byte by byte.
 
     Attributes:
         data: where frames are read from.
@@ -31,7 +37,11 @@ class ReceiveBuffer:
             self.data = piece
             self.position = 0
         else:
-            self._pieces.append(piece)
+            pieces = self._pieces
+            if pieces and len(piece) < _SMALL and len(pieces[-1]) < _SMALL:
+                pieces[-1] += piece
+            else:
+                pieces.append(piece)
             self._pending += len(piece)
 
     def lacks(self, needed: int) -> bool:

@@ -164,14 +164,22 @@ class Context:
         session = self.session
         if session is None:
             raise LocalProtocolError("the last step did not finish the handshake with a session")
-        actions, self._when_complete = self._when_complete, []
-        for action in actions:
-            action()
+        if self._when_complete:
+            self.settle()
         self._stream.hand_over(session, self._first_records)
         return session
 
+    def settle(self) -> None:
+        """Do what waited for the end, now: for the last message's sender, before it leaves. Who refuses then can still say so."""
+        actions, self._when_complete = self._when_complete, []
+        for action in actions:
+            action()
+
     def when_complete(self, action: Callable[[], None]) -> None:
-        """Have `action` called once all steps are committed: for what outlives the handshake and must not outrun it."""
+        """Have `action` called once all has been verified: for what outlives the handshake and must not outrun it.
+
+        On the end that sends the last message, that is before it is sent.
+        """
         self._when_complete.append(action)
 
     @contextmanager

@@ -6,7 +6,7 @@ A datagram is an 8-byte big-endian nonce and a ciphertext. Nobody can notice one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from .errors import AlertCode, InvalidMessage, LocalProtocolError
 
@@ -85,6 +85,9 @@ class DatagramChannel:
 
     def __repr__(self) -> str:
         return f"DatagramChannel(sent={self.sent}, latest={self._latest})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a channel is not copied: the two would use one nonce twice")
 
     def seal(self, payload: bytes) -> bytes:
         """The datagram for `payload`, which may be empty.

@@ -138,7 +138,7 @@ class HandshakeError(Exception):
         codes = next(ALERTS[base] for base in cls.__mro__ if base in ALERTS)
         if alert is None:
             return codes[0]
-        if alert in codes or FIRST_APPLICATION_CODE <= alert <= LAST_APPLICATION_CODE:
+        if isinstance(alert, int) and (alert in codes or FIRST_APPLICATION_CODE <= alert <= LAST_APPLICATION_CODE):
             return alert
         raise ValueError(
             f"alert {alert} does not belong to {cls.__name__}; use {list(map(int, codes))} or 256 to 65535"

@@ -94,6 +94,7 @@ class Handshake:
         "_events",
         "_recorder",
         "_repeated",
+        "_running",
         "_state",
         "_stream",
         "_suspended",
@@ -137,6 +138,7 @@ class Handshake:
         self._state = _NEW
         self._turn: Role | None = None
         self._repeated = 0
+        self._running = False
         self._suspended: _Suspended | None = None
         self._error: Exception | None = None
         self._traceback: TracebackType | None = None
@@ -191,7 +193,7 @@ class Handshake:
 
         Raises:
             HandshakeError: the handshake has failed, for good: the same error again at every later call.
-            LocalProtocolError: after `HandshakeCompleted`.
+            LocalProtocolError: after `HandshakeCompleted`; or from within one of its steps.
             Exception: what a user's step raised, as it was.
         """
         events = self._events
@@ -223,10 +225,13 @@ class Handshake:
             retry_after: seconds after which the peer may try again; at most a day.
 
         Raises:
-            LocalProtocolError: the handshake is complete: abort its channel.
+            LocalProtocolError: the handshake is complete: abort its channel; or a step of it calls, which raises a
+                `HandshakeError` instead.
             ValueError: for another code, or a `retry_after` out of range.
         """
         self._check_failed()
+        if self._running:
+            raise _entered_again()
         if self._state is _COMPLETED:
             raise LocalProtocolError("the handshake is complete: abort its channel instead")
         check_retry_after(retry_after)
@@ -243,8 +248,11 @@ class Handshake:
         one, and once the handshake has ended, nothing happens.
 
         Raises:
+            LocalProtocolError: from within one of its steps, which cannot be ended in the middle.
             ValueError: `now` or the deadline is no number.
         """
+        if self._running:
+            raise _entered_again()
         if self.deadline is None or self._state in (State.COMPLETED, State.FAILED):
             return
         if isnan(now) or isnan(self.deadline):
@@ -277,6 +285,9 @@ class Handshake:
         self._state = state
 
     def _run(self) -> None:
+        if self._running:
+            raise _entered_again()
+        self._running = True
         try:
             if self._state is _NEW:
                 self._move(_RUNNING)
@@ -291,6 +302,8 @@ class Handshake:
         except BaseException as error:
             self._fail(HandshakeError("interrupted"))
             raise error
+        finally:
+            self._running = False
 
     def _advance(self, done: tuple[bytes, int] | None) -> None:
         """Run steps until one waits for the peer or for the application, or the last is committed.
@@ -421,7 +434,7 @@ class Handshake:
         """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
         self._state = State.FAILED
         self._error = error
-        if isinstance(error, HandshakeError):
+        if isinstance(error, (HandshakeError, LocalProtocolError)):
             release_frames(error)
         self._traceback = error.__traceback__
         self.steps.editable = False
@@ -430,21 +443,22 @@ class Handshake:
             if error.step is None:
                 error.step = self._where()
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
-        if self._suspended is not None:
-            if self._suspended.question is not None:
-                self._suspended.question.pending.withdraw()
-            with suppress(Exception):  # a user's clean-up must not hide the failure
-                self._suspended.generator.close()
-            self._suspended = None
+        suspended, self._suspended = self._suspended, None
+        if suspended is not None and suspended.question is not None:
+            suspended.question.pending.withdraw()
         if self._recorder is not None:
             self._recorder.failed(error)
         if alert is not None:
             self._write_last_words()
             self._stream.write_alert(alert, retry_after)
-        for step in self.steps:
-            step.forget()
         self._stream.release()
         self._context.forget()
+        for step in self.steps:
+            with suppress(Exception):  # a user's clean-up must not hide the failure, nor keep the others from theirs
+                step.forget()
+        if suspended is not None:
+            with suppress(Exception):
+                suspended.generator.close()
 
     def _too_late(self) -> HandshakeTimeout:
         """Whom we have waited for until the deadline."""
@@ -471,3 +485,11 @@ class Handshake:
     def _check_failed(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
+
+
+def _entered_again() -> LocalProtocolError:
+    """The error for a call that would end or move a handshake under the step that is running, which then goes on without keys."""
+    return LocalProtocolError(
+        "a call from within a step of this handshake, or from another thread, while it runs (hint: a step raises a "
+        "HandshakeError to give up; an engine is one thread's)"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from functools import cache
+from inspect import iscoroutinefunction, isgeneratorfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -328,6 +329,11 @@ def check_definition(step: HandshakeStep[Any]) -> None:
         raise LocalProtocolError(
             f"step {name!r} belongs to the protocol, or provides something, and so must be required"
         )
+    for commit in (step.commit, getattr(step, "_commit", None)):
+        if isgeneratorfunction(commit) or iscoroutinefunction(commit):
+            raise LocalProtocolError(
+                f"the commit of step {name!r} cannot ask or wait: nothing of it would run (hint: write and read can ask)"
+            )
     protocol_id = step.protocol_id
     if protocol_id is not None and not 0 < len(protocol_id.encode()) <= MAX_NAME_LENGTH:
         raise LocalProtocolError(f"the protocol id of step {name!r} has 1 to {MAX_NAME_LENGTH} bytes")

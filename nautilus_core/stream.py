@@ -175,8 +175,9 @@ class NautilusStream(HandshakeStream):
         return not HEADER_LENGTH <= size <= self._longest or len(first) >= size
 
     def release(self) -> bytes:
-        """Drop the keys; returns what was received and not read."""
+        """Drop the keys; returns what was received and not read. From now on nothing can be written, least of all unsealed."""
         self._writing = self.reading = None
+        self._longest = 0
         return self._received.take_all()
 
     def protect(self, writing: TrafficKey, reading: TrafficKey) -> None:

@@ -65,6 +65,9 @@ class ChannelEnd:
         self._error: HandshakeError | None = None
         self._traceback: TracebackType | None = None
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a channel is not copied: the two would seal and open the same records")
+
     def receive_data(self, data: Buffer) -> None:
         """Buffer bytes from the peer; `b""` is the end of its stream.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -39,6 +39,9 @@ class TrafficKey:
 
     def __repr__(self) -> str:
         return f"TrafficKey({self._suite.name}, sequence={self.sequence})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not copied: the two would use one nonce twice")
 
     def seal(self, plaintext: Plaintext, header: bytes) -> bytes:
         """Encrypt `plaintext` with `header` as associated data; returns the ciphertext and its 16-byte tag."""

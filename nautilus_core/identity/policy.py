@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from inspect import iscoroutinefunction, isgeneratorfunction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..crypto.signatures import CERTIFIED_SCHEMES, SCHEMES
@@ -37,6 +38,13 @@ class TrustPolicy(ABC):
     credential_types: tuple[str, ...] = (RAW_PUBLIC_KEY,)
     kinds: Mapping[str, CredentialKind] = KINDS
     static_keys: tuple[str, ...] = tuple(NOISE_STATIC_TYPES)
+
+    def __init_subclass__(cls) -> None:
+        """Refuse, with `LocalProtocolError`, a `remember` that is a generator or async: nobody would run it."""
+        if isgeneratorfunction(cls.remember) or iscoroutinefunction(cls.remember):
+            raise LocalProtocolError(
+                f"{cls.__qualname__}.remember cannot ask or wait: nothing of it would run (hint: authorize can ask)"
+            )
 
     @abstractmethod
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Decision:

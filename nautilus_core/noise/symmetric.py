@@ -59,6 +59,9 @@ class CipherState:
     def __repr__(self) -> str:
         return f"CipherState({self._functions.name}, n={self.n})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not copied: the two would use one nonce twice")
+
     @property
     def n(self) -> int:
         """The next nonce."""

@@ -56,7 +56,9 @@ class SessionKeyDerivation(MessageStep[Finished]):
         self._datagrams = datagrams
 
     def write(self, context: Context) -> Finished:
-        """The MAC."""
+        """The MAC; with the last one, this end has nothing more against the peer."""
+        if self.sender is INITIATOR:
+            context.settle()
         return self.message(_schedule(context).finished(self.sender, context.transcript_hash()))
 
     def read(self, context: Context, message: Finished) -> None:
