@@ -130,9 +130,9 @@ class Answer:
                 "this question was already answered" if self.given else "this question was not asked"
             )
         self._open = False
-        self.given = True
         self.value = value
         self.error = error
+        self.given = True  # the last: an engine that looks meanwhile, in another thread, must not take a no for a yes
 
     def withdraw(self) -> None:
         """The handshake has ended: there is nobody left to answer to."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Generator
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from nautilus_core import (
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.crypto.suites import SUITES
 from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.events import Answer
 from nautilus_core.frames import HANDSHAKE
 from nautilus_core.identity.peers import ClaimedPeer, Peer
 from nautilus_core.limits import DEFAULT_LIMITS
@@ -130,6 +133,26 @@ def test_a_stream_that_was_released_writes_nothing_unsealed() -> None:
     with pytest.raises(LocalProtocolError):
         stream.write(note()(), b"")
     assert stream.data_to_send() == b""
+
+
+def test_an_engine_that_looks_while_it_is_answered_never_takes_a_no_for_a_yes() -> None:
+    answer = Answer()
+    answer.ask()
+    seen: list[bool] = []
+
+    def look(frame: FrameType, event: str, argument: Any) -> Any:
+        seen.append(answer.given and answer.error is None)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        answer.give(None, AuthenticationFailed("no"))
+    finally:
+        sys.settrace(before)
+    assert answer.given
+    assert len(seen) > 4
+    assert not any(seen)
 
 
 # ------------------------------------------------------------ half a failure
