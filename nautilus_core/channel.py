@@ -294,7 +294,6 @@ class SecureChannel(ChannelEnd):
             return self._peer_updated(message.reply)
         if isinstance(message, records.Close):
             self._peer_closed = True
-            self._longest_frame = 0
             return PeerClosed()
         self._confirmed = True
         self._rejection = None

@@ -180,6 +180,7 @@ def test_a_clean_up_that_fails_leaves_no_key_and_hides_no_error() -> None:
     pair = run(initiator, engine)
     assert isinstance(pair.responder.error, AuthenticationFailed)
     assert keys_of(engine) == []
+    assert vars_of(engine)["_context"].peer is None  # type: ignore[attr-defined]
 
 
 class Interrupt(BaseException):

@@ -559,6 +559,14 @@ def test_after_a_failure_nothing_extracted_is_left() -> None:
         assert end.handshake._context._early_secret == b""
 
 
+def test_after_a_failure_between_the_psk_and_the_key_agreement_nothing_extracted_is_left() -> None:
+    pair = run(side("alice", key()), side("bob"), tamper=altered("responder-key-share", put(1, "none")))
+    context = pair.initiator.handshake._context
+    assert context.psk == "office"
+    assert pair.initiator.error is not None
+    assert context._early_secret == b""
+
+
 def test_a_psk_is_for_the_commit_of_one_step() -> None:
     engine, _ = first_flight()
     with pytest.raises(LocalProtocolError, match="commit"):
