@@ -8,10 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nautilus_anyio import load_psks
+from nautilus_anyio import load_psks, transcript
+from nautilus_anyio.pictures import as_text
+from nautilus_core import Identity, profiles, trust
+from nautilus_core.transcript import ladder_of, ladder_of_profile
 
 from .fragments import FRAGMENTS, Fragment
 
@@ -203,6 +207,30 @@ def test_every_program_of_the_documents_is_run_by_a_test(document: str) -> None:
     for program in programs(document):
         found = [words for words in known if words in program]
         assert document in ELSEWHERE or len(found) == 1, f"{found} in:\n{program}"
+
+
+def test_the_ladder_of_the_readme_is_what_the_program_draws() -> None:
+    """Of its second program's step."""
+    (drawn,) = re.findall(r"```text\n(nautilus/1\n.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(README[1].partition("async def echo")[0], names)
+    profile = profiles.nautilus(identity=Identity.generate(), trust=trust.anyone())
+    profile = profile.insert_before("initiator-finished", names["PresentTicket"])
+    assert drawn == as_text(ladder_of_profile(profile), width=76)
+
+
+def test_the_ladder_of_the_page_on_transcripts_is_what_the_program_draws() -> None:
+    (drawn,) = re.findall(r"```text\n(nautilus/1\n.*?)\n```", (ROOT / "docs/transcripts.md").read_text(), re.DOTALL)
+    recorded = ROOT / "tests/transcripts/recorded/authentication-responder-refuses.responder.jsonl"
+    assert drawn == as_text(ladder_of(transcript.read(recorded)), width=78)
+
+
+def test_the_first_picture_of_the_protocol_has_the_messages_of_the_default_profile() -> None:
+    picture, again = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/protocol.md").read_text(), re.DOTALL)[:2]
+    names = profiles.nautilus(identity=Identity.generate(), trust=trust.anyone()).outline.names
+    assert re.findall(r">>\w: ([\w-]+)", picture)[: len(names) + 1] == [*names, "accept"]
+    said = re.findall(r"[\w-]+", " ".join(re.findall(r">>\w: (.*)", again.replace("(the guess)", ""))))
+    assert sorted(said) == sorted([*names, "initiator-key-share-retry", "accept"])
 
 
 def headings(document: Path) -> set[str]:
