@@ -204,6 +204,8 @@ async def _dialed(
     dial: Callable[[], Awaitable[ByteStream]], where: str, profile: Profile, options: Options, retry: Retry | None
 ) -> SecureStream:
     """A handshake over the stream that `dial` opens, tried again as `retry` has it."""
+    if not isinstance(retry, Retry | None):
+        raise TypeError(f"retry= takes a Retry, as Retry(attempts=3), not {retry!r}")
     if retry is None:
         return await _attempt(dial, where, profile, options)
     record = options.record

@@ -105,6 +105,8 @@ class SecureListener(Listener[SecureStream]):
         key_log: FilePath | None = None,
         tls: AnyTls | None = None,
     ) -> None:
+        if not isinstance(limits, ListenerLimits):
+            raise TypeError(f"limits= takes ListenerLimits(...), not {limits!r}")
         if record is not None:
             record = replace(as_recording(record), each=True)
             prepare_folder(record.path)
@@ -190,9 +192,8 @@ class SecureListener(Listener[SecureStream]):
         expected = isinstance(error, HandshakeError | LocalProtocolError | ChannelFailed)
         _log.log(
             logging.WARNING if expected else logging.ERROR,
-            "%s failed: %s",
-            failure.phase,
-            error,
+            "%s",
+            failure,
             exc_info=None if expected else error,
             extra={"nautilus": failure.fields},
         )

@@ -43,7 +43,7 @@ class PskFile:
         return {"psks": self.psks, "psk_name": self.name}
 
 
-def load_psks(path: Path) -> PskFile:
+def load_psks(path: str | os.PathLike[str]) -> PskFile:
     """The pre-shared keys in `path`, as `docs/binding.md` has the format.
 
     Raises:
@@ -51,6 +51,7 @@ def load_psks(path: Path) -> PskFile:
         ValueError: this is no such file; says where, and never what stands there as a key.
         OSError: the file cannot be read.
     """
+    path = Path(path)
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         data = file.read(_MAX_BYTES + 1)

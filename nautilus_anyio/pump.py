@@ -76,6 +76,7 @@ class Pump:
         self._options = options
         self._at_close = at_close
         self._channel: Channel | None = None
+        self._asked = ""
 
     async def run(self) -> SecureStream:
         session = await self._session()
@@ -102,7 +103,9 @@ class Pump:
             event = await self._next_event()
             if isinstance(event, Signal):
                 if event is PAUSED:
-                    raise LocalProtocolError("answer= left a question unanswered")
+                    raise LocalProtocolError(
+                        f"answer= left {self._asked} unanswered; expected a call of its answer(...), accept() or reject(...)"
+                    )
                 self._engine.receive_data(await self._receive())
                 continue
             self._show(event)
@@ -195,9 +198,15 @@ class Pump:
         answer = self._options.answer
         if answer is None:
             raise LocalProtocolError(f"{type(question).__name__} was asked, but there is no answer=")
+        self._asked = type(question).__name__
         answering = answer(question)
-        if answering is not None:
-            await answering
+        if answering is None:
+            return
+        if not isinstance(answering, Awaitable):
+            raise LocalProtocolError(
+                f"answer= returned {type(answering).__name__}; expected None, after a call of the question's answer(...)"
+            )
+        await answering
 
     async def _upgrade(self, question: TransportUpgrade) -> None:
         """Go on inside TLS. What was read is with the engine, which has nothing of it left; all that comes now is TLS's."""

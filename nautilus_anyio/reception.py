@@ -54,6 +54,13 @@ class ConnectionFailure:
     remote: Any
     peer_id: str | None
 
+    def __str__(self) -> str:
+        """One line for people: what failed with whom, and the whole of the error."""
+        at = self.remote
+        at = f"{at[0]} port {at[1]}" if isinstance(at, tuple) and len(at) > 1 else at
+        whom = [str(one) for one in (self.peer_id, at) if one]
+        return " ".join([self.phase, *(["with", " at ".join(whom)] if whom else []), f"failed: {self.error}"])
+
     @property
     def fields(self) -> dict[str, Any]:
         """The same for structured logs: plain values, nothing secret."""

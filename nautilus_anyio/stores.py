@@ -208,13 +208,13 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def save_identity(path: Path, identity: Identity, passphrase: bytes | None = None) -> None:
+def save_identity(path: str | os.PathLike[str], identity: Identity, passphrase: bytes | None = None) -> None:
     """Keep a private key in a new file that only its owner can read, encrypted where there is a passphrase.
 
     Raises:
         FileExistsError: a key is never overwritten.
     """
-    target = path.resolve()
+    target = Path(path).resolve()
     with _written_beside(target, identity.to_pem(passphrase)) as written:
         try:
             os.link(written, target)  # whole at once, and never in the place of another
@@ -228,7 +228,7 @@ def save_identity(path: Path, identity: Identity, passphrase: bytes | None = Non
     sync_folder(target.parent)
 
 
-def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:
+def load_identity(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Identity:
     """The private key in `path`.
 
     Raises:
@@ -236,6 +236,7 @@ def load_identity(path: Path, passphrase: bytes | None = None) -> Identity:
         ValueError: this is no private key of a scheme here, or the passphrase is wrong, missing or too many.
         OSError: the file cannot be read.
     """
+    path = Path(path)
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         data = file.read(_MAX_BYTES)

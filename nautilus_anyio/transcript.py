@@ -42,12 +42,16 @@ _SUFFIX: Final = ".jsonl"
 
 
 def check_new(path: Path) -> None:
-    """Before a peer is called: raise `FileExistsError` where a transcript would not find its name free."""
+    """Before a peer is called: raise an `OSError` where a transcript would not find its name free."""
     if os.path.lexists(path):
         raise _there_already(path)
 
 
-def _there_already(path: Path) -> FileExistsError:
+def _there_already(path: Path) -> OSError:
+    if path.is_dir():
+        return IsADirectoryError(
+            errno.EISDIR, "the transcript of one handshake needs a new file, not a folder", str(path)
+        )
     return FileExistsError(errno.EEXIST, "there is a file already; a transcript is never written over", str(path))
 
 

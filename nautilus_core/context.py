@@ -58,6 +58,7 @@ class Context:
         "_published",
         "_stream",
         "_transcript",
+        "_unasked",
         "_when_complete",
         "channel_bindings",
         "entropy",
@@ -109,6 +110,7 @@ class Context:
         self._when_complete: list[Callable[[], None]] = []
         self._first_records = b""
         self._early_secret = b""
+        self._unasked: tuple[str, ...] = ()
 
     def transcript_content(self) -> bytes:
         """All messages so far, framed, as they enter the hash; `LocalProtocolError` once a hash is selected."""
@@ -164,13 +166,18 @@ class Context:
         session = self.session
         if session is None:
             raise LocalProtocolError("the last step did not finish the handshake with a session")
-        if self._when_complete:
+        if self._when_complete or self._unasked:
             self.settle()
         self._stream.hand_over(session, self._first_records)
         return session
 
     def settle(self) -> None:
         """Do what waited for the end, now: for the last message's sender, before it leaves. Who refuses then can still say so."""
+        if self._unasked:
+            raise LocalProtocolError(
+                f"step {self._unasked[0]!r} has made a question and not asked it "
+                "(hint: answer = yield from context.ask(...))"
+            )
         actions, self._when_complete = self._when_complete, []
         for action in actions:
             action()
@@ -193,7 +200,15 @@ class Context:
             raise
 
     def ask(self, question: Question[A]) -> Generator[Question[Any], Any, A]:
-        """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`."""
+        """Ask the application, from a `write` or `read` that is a generator: `answer = yield from context.ask(...)`.
+
+        Without the `yield from` nobody is asked, and the handshake ends in a `LocalProtocolError`, not in a session.
+        """
+        self._unasked += (self.steps.current.name,)
+        return self._asking(question)
+
+    def _asking(self, question: Question[A]) -> Generator[Question[Any], Any, A]:
+        self._unasked = self._unasked[:-1]
         answer: A = yield question
         return answer
 

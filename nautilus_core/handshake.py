@@ -33,6 +33,7 @@ from .errors import (
 from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
 from .role import Role
 from .state import MOVES, State
+from .step import not_a_reading
 from .steplist import AnyStep, StepList
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Handshake:
 
     Raises:
         LocalProtocolError: the profile's list of steps is not valid.
+        TypeError: `role` is no role.
         ValueError: the profile cannot play this role: it lacks a key, for one; or it has no hello to carry `channel_bindings`.
     """
 
@@ -118,6 +120,8 @@ class Handshake:
         key_log: WriteKey | None = None,
         channel_bindings: ChannelBindings | None = None,
     ) -> None:
+        if not isinstance(role, Role):
+            raise TypeError(f"a role is INITIATOR or RESPONDER, not {role!r}")
         if profile.check is not None:
             profile.check(role)
         self.role = role
@@ -368,8 +372,10 @@ class Handshake:
             self._move(State.RUNNING)
             answer, error = question.pending.value, question.pending.error
         self._suspended = None
+        generator = suspended.generator
+        if not isinstance(generator, Generator):
+            raise not_a_reading(self.steps.current, generator)
         try:
-            generator = suspended.generator
             asked = generator.send(answer) if error is None else generator.throw(error)
         except StopIteration as stop:
             if suspended.incoming is None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from .errors import LocalProtocolError
 from .limits import DEFAULT_LIMITS, Limits
 from .role import Role
-from .step import check_definition
+from .step import HandshakeStep, check_definition
 from .steplist import AnyStep, Outline, refuse_removal, refuse_replacement
 from .stream import HandshakeStream, NautilusStream
 
@@ -127,8 +127,16 @@ class Profile:
 
 def made_by(factory: StepFactory) -> Sequence[AnyStep]:
     """The steps of one call of `factory`."""
-    made = factory()
-    return made if isinstance(made, (list, tuple)) else (made,)
+    made: object = factory() if callable(factory) else None
+    steps: Sequence[AnyStep] = made if isinstance(made, (list, tuple)) else (made,)
+    for step in steps:
+        if not isinstance(step, HandshakeStep):
+            got = f"one that made {step!r}" if callable(factory) else repr(factory)
+            raise LocalProtocolError(
+                f"expected a function that makes a fresh step, or several; got {got} "
+                "(hint: a class, or lambda: MyStep(...); each handshake needs steps of its own)"
+            )
+    return steps
 
 
 def _made_afresh(factory: StepFactory) -> Sequence[AnyStep]:

@@ -6,14 +6,14 @@ protocol. `Profile(...)`, which is in `profile`, makes one from any steps and an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from .crypto.suites import DEFAULT_SUITES, SUITES
-from .identity.identities import Identity
-from .identity.policy import TrustPolicy
+from .identity.identities import Anonymous, Identity
+from .identity.policy import TrustPolicy, check_policy
 from .identity.psks import PreSharedKey
 from .identity.targets import AnyIdentity, Identities
 from .limits import DEFAULT_LIMITS, Limits
@@ -96,11 +96,13 @@ def nautilus(
         ValueError: for an unknown suite, none at all, a name that is too long or stands twice, or more than fits a hello; for a
             Noise protocol that lacks a key, or authenticates nobody where `trust` wants somebody; for Noise protocols that use a
             static key with several hashes; for pre-shared keys that are not for `psk_name`, or for no suite.
+        TypeError: `identity` or `trust` is none, or one string stands where a sequence of names should.
     """
-    protocols, suites = tuple(protocols), tuple(suites)
-    _check_names("protocol", protocols)
-    _check_names("suite", suites)
-    _check_names("extension", tuple(extensions))
+    if not isinstance(identity, Identity | Anonymous | Identities):
+        raise TypeError(f"identity= takes an Identity, ANONYMOUS or Identities, not {type(identity).__name__}")
+    check_policy("trust=", trust)
+    protocols, suites = _names("protocol", protocols), _names("suite", suites)
+    _names("extension", extensions)
     if not suites:
         raise ValueError("nautilus() needs at least one suite")
     noise_suites = make_suites(suites, noise_static, noise_remote_static, tuple(noise_psks), trust)
@@ -179,9 +181,9 @@ def tls(
         TypeError: it is no `OpenSSL.SSL.Context`.
         LocalProtocolError: pyOpenSSL is not installed.
     """
-    protocols = tuple(protocols)
-    _check_names("protocol", protocols)
-    _check_names("extension", tuple(extensions))
+    check_policy("trust=", trust)
+    protocols = _names("protocol", protocols)
+    _names("extension", extensions)
     _check_hello(protocols, extensions, target, limits)
     settings = TlsSettings(context, trust, server_name, tuple(alpn), limits.message)
     hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target)
@@ -251,6 +253,8 @@ def noise(
         ValueError: for a name that is none, a missing or superfluous key or psk, a policy that nobody can satisfy: says which.
         InvalidPattern: the pattern breaks a rule.
     """
+    if trust is not None:
+        check_policy("trust=", trust)
     protocol = NoiseProtocol.parse(name, pattern)
     dh = protocol.dh
     settings = NoiseSettings(
@@ -325,9 +329,16 @@ def _hash_of(suite: str, noise_suites: Mapping[str, NoiseSuite]) -> str:
     return (noise_suites[suite].suite if suite in noise_suites else SUITES[suite]).hash.name
 
 
-def _check_names(what: str, names: Sequence[str]) -> None:
+def _names(what: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names that travel in a hello, checked. One string is no sequence of them, though Python takes it for one."""
+    if isinstance(names, str):
+        raise TypeError(f"expected a sequence of names of a {what}; got the string {names!r} (hint: [{names!r}])")
+    names = tuple(names)
     for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a {what} is a string, not {name!r}")
         if not 1 <= len(name.encode()) <= MAX_NAME_LENGTH:
             raise ValueError(f"a {what} has 1 to {MAX_NAME_LENGTH} bytes: {name!r}")
     if len(set(names)) != len(names):
         raise ValueError(f"a {what} that stands twice: {list(names)}")
+    return names

@@ -5,9 +5,9 @@ functions. The steps of `nautilus/1` live in `steps`; running them is the engine
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cache
-from inspect import iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -188,6 +188,20 @@ def raw_bytes(step: HandshakeStep[Any], message: object) -> bytes:
     return message
 
 
+def _encode_checked(step: HandshakeStep[Any], kind: Any, message: object) -> bytes:
+    """A message of a user's step: what the peer would refuse as malformed must not leave."""
+    if not isinstance(message, kind):
+        raise LocalProtocolError(f"step {step.name!r} must write a {kind.__name__}, not {type(message).__name__}")
+    body = _encode(message)
+    try:
+        _decoder(kind)(body)
+    except _DECODE_ERRORS as error:
+        raise LocalProtocolError(
+            f"step {step.name!r} wrote a {kind.__name__} that its own types do not allow: {error}"
+        ) from error
+    return body
+
+
 class MultiMessageStep(HandshakeStep[bytes]):
     """A step of several messages of raw bytes: the sender turns after each, until one of them is the last.
 
@@ -237,8 +251,12 @@ class MessageStep(HandshakeStep[S]):
     message: type[S]
 
     def encode(self, message: S) -> bytes:
-        """The struct as a MessagePack array whose first element is the step's name."""
-        return _encode(message)
+        """The struct as a MessagePack array whose first element is the step's name.
+
+        Raises:
+            LocalProtocolError: it is no such struct, or breaks the constraints of its types.
+        """
+        return _encode(message) if self.built_in else _encode_checked(self, self.message, message)
 
     def decode(self, body: bytes) -> S:
         """The reverse; the constraints of the struct's types are checked here."""
@@ -303,7 +321,7 @@ class CustomProtocolStep(HandshakeStep[M]):
 
     def encode(self, message: M) -> bytes:
         """As a typed or a raw message, whichever the step has."""
-        return super().encode(message) if self.message is None else _encode(message)
+        return super().encode(message) if self.message is None else _encode_checked(self, self.message, message)
 
     def decode(self, body: bytes) -> M:
         """The reverse of `encode`."""
@@ -325,15 +343,12 @@ def check_definition(step: HandshakeStep[Any]) -> None:
         )
     if not isinstance(getattr(step, "sender", None), Role):
         raise LocalProtocolError(f"step {name!r} needs a sender, INITIATOR or RESPONDER")
+    if not step.built_in:
+        _check_functions(step)
     if (step.provides > Stage.NOTHING or step.built_in) and not step.required:
         raise LocalProtocolError(
             f"step {name!r} belongs to the protocol, or provides something, and so must be required"
         )
-    for commit in (step.commit, getattr(step, "_commit", None)):
-        if isgeneratorfunction(commit) or iscoroutinefunction(commit):
-            raise LocalProtocolError(
-                f"the commit of step {name!r} cannot ask or wait: nothing of it would run (hint: write and read can ask)"
-            )
     protocol_id = step.protocol_id
     if protocol_id is not None and not 0 < len(protocol_id.encode()) <= MAX_NAME_LENGTH:
         raise LocalProtocolError(f"the protocol id of step {name!r} has 1 to {MAX_NAME_LENGTH} bytes")
@@ -345,3 +360,26 @@ def check_definition(step: HandshakeStep[Any]) -> None:
     config = getattr(message, "__struct_config__", None)
     if config is None or not config.array_like or config.tag != name:
         raise LocalProtocolError(f"the message of step {name!r} must be a Message with tag={name!r}")
+
+
+def _check_functions(step: HandshakeStep[Any]) -> None:
+    """Refuse what would be called and never run: a function that is async, and a `commit` that is a generator."""
+    for name in ("write", "read", "commit", "between"):
+        for function in (getattr(step, name), getattr(step, f"_{name}", None)):
+            if iscoroutinefunction(function) or isasyncgenfunction(function):
+                raise LocalProtocolError(
+                    f"{name} of step {step.name!r} is async; expected a plain function, or a generator "
+                    "(hint: a step does no I/O; it asks the application: answer = yield from context.ask(...))"
+                )
+            if name == "commit" and isgeneratorfunction(function):
+                raise LocalProtocolError(f"commit of step {step.name!r} is a generator: only write and read can ask")
+
+
+def not_a_reading(step: HandshakeStep[Any], returned: object) -> LocalProtocolError:
+    """The error for what `read` has returned, which is neither None nor a generator: a no must not pass for a yes."""
+    if isinstance(returned, Coroutine):
+        returned.close()
+    return LocalProtocolError(
+        f"read of step {step.name!r} returned {type(returned).__name__}; expected None, or a generator that asks "
+        "(hint: raise a HandshakeError to refuse the message)"
+    )

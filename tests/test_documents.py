@@ -8,8 +8,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from nautilus_anyio import load_psks, transcript
+from nautilus_anyio.pictures import as_text
+from nautilus_core import Identity, profiles, trust
+from nautilus_core.transcript import ladder_of, ladder_of_profile
+
+from .fragments import FRAGMENTS, Fragment
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +27,7 @@ def programs(document: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
+DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 README = programs("README.md")
 EXPECTED = [
     r"True X25519MLKEM768_AES256GCM_SHA384 [0-9a-f]{64}\n",
@@ -27,11 +36,16 @@ EXPECTED = [
 ]
 
 
-def output_of(program: str, *arguments: str) -> str:
-    """What a program prints; it complains of nothing."""
-    done = subprocess.run(
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own."""
+    return subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def output_of(program: str, *arguments: str) -> str:
+    """What a program prints; it complains of nothing."""
+    done = run(program, *arguments)
     assert done.stderr == ""
     return done.stdout
 
@@ -60,13 +74,13 @@ def test_a_program_of_the_readme_runs_as_it_stands(program: str, expected: str) 
 
 
 def test_a_kind_of_credential_of_ones_own_is_one_class() -> None:
-    (program,) = programs("docs/credentials.md")
+    program = program_with("docs/credentials.md", "class SshKeys")
     assert output_of(program) == "ssh-public-key True\n"
 
 
 def test_a_kind_in_the_library_is_a_new_file_and_a_line_of_the_registry(tmp_path: Path) -> None:
     """The class of that page, in a copy of the library; every other file is as it was."""
-    (program,) = programs("docs/credentials.md")
+    program = program_with("docs/credentials.md", "class SshKeys")
     head, kind = program.split("class SshKeys")
     kind, use = kind.split("def presented")
     package = tmp_path / "nautilus_core"
@@ -95,14 +109,12 @@ def test_the_websocket_of_the_binding_page_runs_as_it_stands(backend: str) -> No
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_trying_again_runs_as_it_stands(backend: str) -> None:
-    (program,) = (program for program in programs("docs/binding.md") if "retry=retry" in program)
-    program = on(backend, program)
+    program = on(backend, program_with("docs/binding.md", "come_later"))
     assert re.fullmatch(r"(attempt [1-7] of 8: Connection refused\n)+b'hello in the end'\n", output_of(program))
 
 
 def test_the_faults_of_the_guide_run_as_they_stand() -> None:
-    (program,) = [program for program in programs("docs/guide.md") if "FaultyPair" in program]
-    assert output_of(program) == "handshake: PeerAborted | handshake: PeerAborted\n"
+    assert output_of(program_with("docs/guide.md", "FaultyPair")) == "handshake: PeerAborted | handshake: PeerAborted\n"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -133,17 +145,108 @@ def test_the_man_in_the_middle_of_the_tls_page_is_caught_by_a_binding_alone(back
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_the_counters_of_the_binding_page_are_a_page_for_prometheus(backend: str) -> None:
-    (program,) = (program for program in programs("docs/binding.md") if "as_metrics" in program)
-    printed = output_of(on(backend, program))
+    printed = output_of(on(backend, program_with("docs/binding.md", "as_metrics")))
     assert "nautilus_handshake_completed{} 1\n" in printed
     assert 'nautilus_handshake_duration_seconds_bucket{le="+Inf"} 1\n' in printed
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_the_policy_of_ones_own_of_the_guide_runs_as_it_stands() -> None:
+    assert output_of(program_with("docs/guide.md", "class Members")) == "True True\n"
+
+
+def test_the_step_of_ones_own_of_the_guide_runs_as_it_stands() -> None:
+    assert output_of(program_with("docs/guide.md", "class PresentTicket")) == "3\n"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_node_of_the_binding_page_runs_twice_as_it_stands(backend: str, tmp_path: Path) -> None:
+    program = on(backend, program_with("docs/binding.md", "class Node"))
+    (expected,) = re.findall(r"```text\n(seat.*?)```", (ROOT / "docs/binding.md").read_text(), re.DOTALL)
+    for _ in range(2):
+        done = run(program, str(tmp_path))
+        assert done.stdout == expected
+        assert re.fullmatch(
+            r"handshake with 127.0.0.1 port \d+ failed: join: refused by the application: there is no room 'attic'\n",
+            done.stderr,
+        )
+    assert len(list((tmp_path / "bob" / "transcripts").iterdir())) == 4
+
+
+def test_the_file_of_pre_shared_keys_of_the_binding_page_is_one(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/binding.md").read_text(), re.DOTALL)
+    file = tmp_path / "office.toml"
+    file.write_text(text.replace('"..."', f'"{bytes(range(32)).hex()}"'))
+    file.chmod(0o600)
+    found = load_psks(file)
+    assert found.name == "laptop"
+    assert [(psk.identity, psk.initiator, psk.responder) for psk in found.psks] == [("office-1", "laptop", "office")]
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS, ids=[f"{one.document[5:-3]}: {one.words}" for one in FRAGMENTS])
+def test_a_piece_of_a_document_runs_as_it_stands(fragment: Fragment, tmp_path: Path) -> None:
+    done = run(fragment.program(program_with(fragment.document, fragment.words)), str(tmp_path))
+    assert re.fullmatch(fragment.expected, done.stdout), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+WHOLE = {
+    "docs/binding.md": ("class Node", "come_later", "as_metrics", "class WebSocket"),
+    "docs/credentials.md": ("class SshKeys", "class SshAgent"),
+    "docs/guide.md": ("class Members", "class PresentTicket", "FaultyPair"),
+    "docs/tls.md": ("way = sys.argv", "Pair(", "decided_by", "meet_in_the_middle"),
+}
+"""The programs of these documents that tests here and of the bindings' signers run as a whole, by words in them."""
+
+ELSEWHERE = ("README.md", "docs/noise.md", "docs/transcripts.md")
+"""Documents all of whose programs have a test of their own, which counts them."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_program_of_the_documents_is_run_by_a_test(document: str) -> None:
+    known = [*WHOLE.get(document, ()), *(one.words for one in FRAGMENTS if one.document == document)]
+    for program in programs(document):
+        found = [words for words in known if words in program]
+        assert document in ELSEWHERE or len(found) == 1, f"{found} in:\n{program}"
+
+
+def test_the_ladder_of_the_readme_is_what_the_program_draws() -> None:
+    """Of its second program's step."""
+    (drawn,) = re.findall(r"```text\n(nautilus/1\n.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(README[1].partition("async def echo")[0], names)
+    profile = profiles.nautilus(identity=Identity.generate(), trust=trust.anyone())
+    profile = profile.insert_before("initiator-finished", names["PresentTicket"])
+    assert drawn == as_text(ladder_of_profile(profile), width=76)
+
+
+def test_the_ladder_of_the_page_on_transcripts_is_what_the_program_draws() -> None:
+    (drawn,) = re.findall(r"```text\n(nautilus/1\n.*?)\n```", (ROOT / "docs/transcripts.md").read_text(), re.DOTALL)
+    recorded = ROOT / "tests/transcripts/recorded/authentication-responder-refuses.responder.jsonl"
+    assert drawn == as_text(ladder_of(transcript.read(recorded)), width=78)
+
+
+def test_the_first_picture_of_the_protocol_has_the_messages_of_the_default_profile() -> None:
+    picture, again = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/protocol.md").read_text(), re.DOTALL)[:2]
+    names = profiles.nautilus(identity=Identity.generate(), trust=trust.anyone()).outline.names
+    assert re.findall(r">>\w: ([\w-]+)", picture)[: len(names) + 1] == [*names, "accept"]
+    said = re.findall(r"[\w-]+", " ".join(re.findall(r">>\w: (.*)", again.replace("(the guess)", ""))))
+    assert sorted(said) == sorted([*names, "initiator-key-share-retry", "accept"])
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / document).read_text())
-    missing = [link for link in links if not (ROOT / document).parent.joinpath(link).exists()]
-    assert not missing
+    here = ROOT / document
+    for path, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", here.read_text()):
+        target = here.parent / path if path else here
+        assert target.exists(), path
+        assert not anchor or anchor in headings(target), f"{path}#{anchor}"
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:

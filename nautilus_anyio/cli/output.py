@@ -8,6 +8,7 @@ one escape sequence. A bar is gone once it is over: the result says all that it 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -61,7 +62,7 @@ class Output:
         self.as_json = as_json
         self.quiet = quiet
         colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-        self.console = Console(highlight=False, emoji=False, color_system=colours)
+        self.console = _Standard(highlight=False, emoji=False, color_system=colours)
         self._errors = Console(stderr=True, highlight=False, emoji=False, color_system=colours)
 
     def result(self, text: str, **fields: Any) -> None:
@@ -160,6 +161,13 @@ def _named() -> Iterator[None]:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+class _Standard(Console):
+    """Standard output, which somebody may have stopped to read: Rich would end the process there, by another code than ours."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class _Throughput(ProgressColumn):

@@ -14,7 +14,7 @@ from .credentials import CredentialKind
 from .identities import Anonymous
 from .keys import PublicKey
 from .peers import ClaimedPeer, Peer, VerifiedPeer
-from .policy import Deciding, Decision, TrustPolicy, decided
+from .policy import Deciding, Decision, TrustPolicy, check_policy, decided
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -26,6 +26,8 @@ class _Combined(TrustPolicy):
     def __init__(self, policies: Sequence[TrustPolicy]) -> None:
         if not policies:
             raise ValueError("a policy is combined of one other at least")
+        for policy in policies:
+            check_policy("a combined policy", policy)
         self._policies = tuple(policies)
         kinds: dict[str, CredentialKind] = {}
         for policy in policies:
@@ -109,6 +111,9 @@ class DecidedBy(TrustPolicy):
     """What a function decides."""
 
     def __init__(self, decide: DecideFunction, policy: TrustPolicy) -> None:
+        if not callable(decide):
+            raise TypeError(f"decided_by() takes a function first, not {type(decide).__name__}")
+        check_policy("decided_by()", policy)
         self._decide = decide
         self._policy = policy
         self.schemes = policy.schemes

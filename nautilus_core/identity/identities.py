@@ -218,7 +218,12 @@ class Identity:
         Raises:
             ValueError: not a key, a key of a foreign kind, a wrong passphrase, or one missing or too many; certificates of
                 another key, or out of order; a DID as for `with_did`.
+            TypeError: `data` is not bytes.
         """
+        if not isinstance(data, bytes):
+            raise TypeError(
+                f"from_pem() takes the bytes of a key, not {type(data).__name__}; load_identity() takes a path"
+            )
         said = _DID_LINES.match(data)
         private_key = _private_key_in(data if said is None else data[said.end() :], passphrase)
         if said is not None and not certificates:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import AlertCode, AuthenticationFailed
 from .credentials import Presented
@@ -81,7 +81,8 @@ class VerifiedPeer:
         return f"VerifiedPeer({self.public_key.scheme}, {self.peer_id})"
 
 
-Peer = VerifiedPeer | Anonymous
+Peer: TypeAlias = VerifiedPeer | Anonymous
+"""Who is at the other end, once that is proved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,13 @@ class TrustPolicy(ABC):
         """Called once `peer` is welcome and the whole handshake is complete; may still raise `AuthenticationFailed`."""
 
 
+def check_policy(what: str, policy: object) -> None:
+    """Raise `TypeError` where `what` got something else than a trust policy."""
+    if not isinstance(policy, TrustPolicy):
+        hint = "trust.decided_by(function, policy)" if callable(policy) else "trust.pinned(key_or_peer_id)"
+        raise TypeError(f"{what} takes a TrustPolicy, not {type(policy).__name__} (hint: {hint} makes one)")
+
+
 def accepted(kinds: Iterable[str | CredentialKind]) -> dict[str, CredentialKind]:
     """The kinds of credential that a policy was told to take, by name.
 

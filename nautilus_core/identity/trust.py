@@ -52,6 +52,10 @@ class _Pinned(_ByKey):
         peers = tuple(peers)
         if not peers:
             raise ValueError("pinned() wants at least one public key or peer id; it would refuse everybody")
+        for peer in peers:
+            if not isinstance(peer, PublicKey | str):
+                got = type(peer).__name__
+                raise TypeError(f"pinned() takes public keys and peer ids, each an argument of its own, not {got}")
         keys = {peer for peer in peers if isinstance(peer, PublicKey)}
         self._keys = {(key.scheme, key.data): key for key in keys}
         self._raw = {place: key for place, key in self._keys.items() if key.scheme in SCHEMES}

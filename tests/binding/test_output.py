@@ -21,6 +21,8 @@ from nautilus_anyio.pictures.words import printable
 from .processes import NAUTILUS
 from .test_cli import free_port, start_listener
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_a_file_name_in_an_error_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", str(tmp_path / "\x1b[2Jx\x9b\u202e"), "1"]) == 1
@@ -99,3 +101,23 @@ def test_a_bars_speed_is_in_the_units_of_its_sizes() -> None:
             now += 1.0
             progress.advance(bar, 10 << 20)
         assert column.render(progress.tasks[0]).plain == "10.0 MiB/s"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["profile", "show"],
+        ["profile", "show", "--json"],
+        ["profile", "show", "--ladder"],
+        ["transcript", "show", "tests/transcripts/recorded/default.initiator.jsonl"],
+        ["transcript", "diagram", "tests/transcripts/recorded/default.initiator.jsonl"],
+    ],
+)
+def test_a_picture_that_nobody_reads_any_more_is_no_failure(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run(
+            [*NAUTILUS, *arguments], stdout=nobody, stderr=subprocess.PIPE, cwd=ROOT, timeout=30, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -1,4 +1,4 @@
-"""Private keys in other processes: a small agent of the tests' own, and an SSH agent by the example of the guide."""
+"""Private keys in other processes: a small agent of the tests' own, and an SSH agent by the page on credentials."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .helpers import ALICE, BOB, MALLORY, initiator, listening, responder
 pytestmark = pytest.mark.anyio
 
 AGENT = Path(__file__).parent / "signing_agent.py"
-GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
+PAGE = Path(__file__).parents[2] / "docs" / "credentials.md"
 
 
 class UnixSigner:
@@ -177,13 +177,13 @@ async def test_other_questions_go_to_the_other_answer(answers: bool) -> None:
 # ------------------------------------------------------------------------------------------------------- an SSH agent
 
 
-def ssh_agent_of_the_guide() -> Any:
-    """The class that stands in the guide."""
+def ssh_agent_of_the_page() -> Any:
+    """The class that stands there."""
     (program,) = [
-        text for text in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "SshAgent" in text
+        text for text in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "SshAgent" in text
     ]
     names: dict[str, Any] = {}
-    exec(compile(program, str(GUIDE), "exec"), names)
+    exec(compile(program, str(PAGE), "exec"), names)
     return names["SshAgent"]
 
 
@@ -208,9 +208,9 @@ def ssh_agent(folder: Path) -> Iterator[tuple[Path, Identity]]:
 
 
 @pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="OpenSSH's ssh-agent is not installed")
-async def test_the_ssh_agent_of_the_guide(tmp_path: Path) -> None:
+async def test_the_ssh_agent_of_the_page(tmp_path: Path) -> None:
     with ssh_agent(tmp_path) as (path, identity):
-        signer = ssh_agent_of_the_guide()(str(path))
+        signer = ssh_agent_of_the_page()(str(path))
         async with listening(responder(trust=trust.pinned(identity.public))) as port:
             profile = initiator(identity=identity)
             async with await connect("127.0.0.1", port, profile, answer=signing_with(signer)) as stream:
