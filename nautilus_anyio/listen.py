@@ -6,7 +6,6 @@ its own connection alone.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +24,7 @@ from .errors import ChannelFailed
 from .key_log import FilePath, log_to
 from .pump import Answer, EventHook, Options
 from .reception import ConnectionFailure, Handler, Reception
+from .sockets import OUT_OF_FILES, passing_errno
 from .stream import SecureStream
 from .tls import AnyTls, as_tls
 from .transcript import Record, as_recording, prepare_folder
@@ -35,22 +35,6 @@ _ACCEPT_PAUSE: Final = 0.1
 _CLOSE_PAUSE: Final = 0.01
 _TELL_EACH: Final = 10.0
 """Seconds between two warnings that connections are refused: there may be thousands a second."""
-
-_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED})
-"""Why accepting one connection can fail without a fault of the listener: the process or the system has too much open."""
-
-
-def _passing_errno(error: BaseException | None) -> int | None:
-    """The errno of `error` where it passes by itself; looks into the groups and causes that AnyIO puts around it."""
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):
-            numbers = [_passing_errno(inner) for inner in error.exceptions]
-            return None if None in numbers else numbers[0]
-        if isinstance(error, OSError) and error.errno in _PASSING:
-            return error.errno
-        error = error.__cause__
-    return None
 
 
 def _only_closed(error: Exception) -> bool:
@@ -222,11 +206,11 @@ async def accept_all(
         try:
             return await listener.serve(serve_one, tasks)
         except Exception as error:
-            number = _passing_errno(error)
+            number = passing_errno(error)
             if number is None:
                 raise
             _log.warning("accepting a connection failed: %s", os.strerror(number))
-            made_room = number in _FILES and make_room()
+            made_room = number in OUT_OF_FILES and make_room()
             await sleep(_CLOSE_PAUSE if made_room else _ACCEPT_PAUSE)  # until connections have ended
 
 

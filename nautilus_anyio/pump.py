@@ -79,6 +79,12 @@ class Pump:
         self._asked = ""
 
     async def run(self) -> SecureStream:
+        """The whole handshake, and the initiator's wait for the acceptance.
+
+        Raises:
+            HandshakeError: it failed; the peer has been told.
+            ChannelFailed: the peer refused us after the last message, or the stream broke while we waited.
+        """
         session = await self._session()
         channel = self._channel = session.channel()
         secure = SecureStream(self._stream, session, channel, at_close=self._at_close)

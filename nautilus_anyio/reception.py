@@ -193,20 +193,29 @@ class Reception:
             shake_hands: makes the handshake, once it has a place.
             handler: called with the secure stream, which is closed when it returns.
         """
-        self._tally.accepted += 1
-        with CancelScope() as scope:
-            guest = _Guest(stream, scope)
-            self._guests[guest] = None
-            try:
-                secure = await self._let_in(guest, shake_hands)
-                if secure is not None:
-                    await self._attend(secure, guest, handler)
-                else:
-                    await self._dismiss(guest)
-            finally:
-                del self._guests[guest]
-                if self._empty is not None and not self._guests:
-                    self._empty.set()
+        with self._expected(stream) as guest:
+            secure = await self._let_in(guest, shake_hands)
+            if secure is not None:
+                await self._attend(secure, guest, handler)
+            else:
+                await self._dismiss(guest)
+
+    async def admit(self, stream: ByteStream, shake_hands: ShakeHands) -> SecureStream | None:
+        """The handshake with one connection. The secure stream is the caller's, who closes it: `drain` leaves it alone.
+
+        Args:
+            stream: the connection.
+            shake_hands: makes the handshake, once it has a place.
+
+        Returns:
+            None where it was not let in, or its handshake failed: that was told already, and it is closed.
+        """
+        with self._expected(stream) as guest:
+            secure = await self._let_in(guest, shake_hands)
+            if secure is None:
+                await self._dismiss(guest)
+            return secure
+        return None  # it had to make room
 
     def make_room(self) -> bool:
         """Give up some of the connections that wait without a place: files are scarce. Whether there were any."""
@@ -236,6 +245,20 @@ class Reception:
         await self._empty.wait()
 
     # ---------------------------------------------------------------- one connection
+
+    @contextmanager
+    def _expected(self, stream: ByteStream) -> Iterator[_Guest]:
+        """Within the block a connection is one of ours, and can be cut, which ends the block."""
+        self._tally.accepted += 1
+        with CancelScope() as scope:
+            guest = _Guest(stream, scope)
+            self._guests[guest] = None
+            try:
+                yield guest
+            finally:
+                del self._guests[guest]
+                if self._empty is not None and not self._guests:
+                    self._empty.set()
 
     async def _let_in(self, guest: _Guest, shake_hands: ShakeHands) -> SecureStream | None:
         """The secure stream, once its handshake is complete; None where it is not let in. It is counted here, and once."""

@@ -1,7 +1,11 @@
-"""Options of the TCP socket below a stream. Streams of other kinds have none of them, and are left as they are."""
+"""What is peculiar to sockets: options of the TCP socket below a stream, why accepting fails for a while.
+
+Streams of other kinds have no such options, and are left as they are.
+"""
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from contextlib import suppress
@@ -9,6 +13,10 @@ from typing import Any, Final
 
 from anyio import TypedAttributeProvider
 from anyio.abc import SocketAttribute
+
+OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_PASSING: Final = OUT_OF_FILES | {errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED}
+"""Why accepting one connection can fail without a fault of the listener: the process or the system has too much open."""
 
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -46,3 +54,15 @@ def reset_at_close(stream: TypedAttributeProvider) -> None:
 def _tcp_socket(stream: TypedAttributeProvider) -> Any:
     raw = stream.extra(SocketAttribute.raw_socket, None)
     return raw if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6) else None
+
+
+def passing_errno(error: BaseException | None) -> int | None:
+    """The errno of what accepting has raised, where it passes by itself; looks into the groups and causes that AnyIO adds."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            numbers = [passing_errno(inner) for inner in error.exceptions]
+            return None if None in numbers else numbers[0]
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            return error.errno
+        error = error.__cause__
+    return None

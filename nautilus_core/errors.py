@@ -254,6 +254,16 @@ class PeerAborted(HandshakeError):
         self.retryable = code in self._RETRYABLE
 
     @classmethod
+    def by_end(cls, received: int) -> PeerAborted:
+        """The error where its stream has ended in the middle of the handshake, and `received` bytes after a whole message."""
+        return cls(
+            "the stream ended in the middle of the handshake",
+            expected="the peer's message",
+            received=f"{received} bytes of it" if received else "the end of the stream",
+            hint="the peer crashed, refused us without a word, or speaks another protocol",
+        )
+
+    @classmethod
     def from_alert(cls, code: int, retry_after: int | None, *, authenticated: bool) -> PeerAborted:
         """The error for an alert that has come in. An unauthenticated `retry_after` is capped at 60 seconds."""
         if retry_after is not None and not authenticated:

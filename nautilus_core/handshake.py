@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from math import isnan
 from types import GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .alerts import check_retry_after
 from .channel_binding import ChannelBindings
@@ -30,11 +30,12 @@ from .errors import (
     PeerAborted,
     release_frames,
 )
-from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Question, Signal, StepCompleted, StepSkipped
+from .events import NEED_DATA, PAUSED, Event, HandshakeCompleted, Signal, StepCompleted, StepSkipped
 from .role import Role
 from .state import MOVES, State
 from .step import not_a_reading
 from .steplist import AnyStep, StepList
+from .suspended import Suspended
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -47,22 +48,6 @@ _COMPLETED: Final = State.COMPLETED
 _PAUSED: Final = State.PAUSED
 _RUNNING: Final = State.RUNNING
 """Bound here because the look-up of an enum's member costs as much as a call in CPython 3.11."""
-
-
-class _Suspended:
-    """A `write` or `read` in the middle: its generator, the question it waits on, and the message being read.
-
-    Where it stands between two messages of a step, `incoming` is empty.
-    """
-
-    __slots__ = ("generator", "incoming", "question")
-
-    def __init__(
-        self, generator: Generator[Question[Any], Any, Any], incoming: tuple[bytes, int] | tuple[()] | None
-    ) -> None:
-        self.generator = generator
-        self.incoming = incoming
-        self.question: Question[Any] | None = None
 
 
 class Handshake:
@@ -143,7 +128,7 @@ class Handshake:
         self._turn: Role | None = None
         self._repeated = 0
         self._running = False
-        self._suspended: _Suspended | None = None
+        self._suspended: Suspended | None = None
         self._error: Exception | None = None
         self._traceback: TracebackType | None = None
 
@@ -271,8 +256,8 @@ class Handshake:
 
     def _check_held(self) -> None:
         """While a question is open: not too much, and nothing at all where what carries the bytes is being changed."""
-        question = None if self._suspended is None else self._suspended.question
-        if question is not None and question.takes_no_data and not question.pending.given:
+        question = None if self._suspended is None else self._suspended.open_question
+        if question is not None and question.takes_no_data:
             self._context.check_nothing_received(question.takes_no_data)
         held = self._stream.limits.held
         if self._stream.buffered > held:
@@ -327,19 +312,19 @@ class Handshake:
                 if sender is role:
                     message = step.write(context)
                     if type(message) is GeneratorType:
-                        done = self._drive(_Suspended(message, None)) or None
+                        done = self._drive(Suspended(message, None)) or None
                     else:
                         done = stream.write(step, message)
                 else:
                     incoming = stream.read(step)
                     if incoming is None:
                         if stream.ended:
-                            raise self._truncated()
+                            raise PeerAborted.by_end(stream.buffered)
                         return
                     message, framed, size = incoming
                     reading = step.read(context, message)
                     done = (
-                        (framed, size) if reading is None else self._drive(_Suspended(reading, (framed, size))) or None
+                        (framed, size) if reading is None else self._drive(Suspended(reading, (framed, size))) or None
                     )
                 if done is None:
                     return
@@ -357,38 +342,28 @@ class Handshake:
                 self._complete()
                 return
 
-    def _drive(self, suspended: _Suspended) -> tuple[bytes, int] | tuple[()] | None:
+    def _drive(self, suspended: Suspended) -> tuple[bytes, int] | tuple[()] | None:
         """Drive a generator to its end, or to its next question, which pauses the engine (None).
 
         Returns:
             The message that was written or read; nothing, (), where the generator stood between two of them.
         """
-        answer: Any = None
-        error: HandshakeError | None = None
-        question = suspended.question
-        if question is not None:
-            if not question.pending.given:
+        if suspended.question is not None:
+            if suspended.open_question is not None:
                 return None
-            self._move(State.RUNNING)
-            answer, error = question.pending.value, question.pending.error
+            self._move(_RUNNING)
         self._suspended = None
-        generator = suspended.generator
-        if not isinstance(generator, Generator):
-            raise not_a_reading(self.steps.current, generator)
-        try:
-            asked = generator.send(answer) if error is None else generator.throw(error)
-        except StopIteration as stop:
-            if suspended.incoming is None:
-                return self._stream.write(self.steps.current, stop.value)
-            return suspended.incoming
-        if not isinstance(asked, Question):
-            raise LocalProtocolError(f"a step's generator yields questions, not {type(asked).__name__}")
-        asked.pending.ask()
-        suspended.question = asked
-        self._suspended = suspended
-        self._events.append(asked)
-        self._move(State.PAUSED)
-        return None
+        if not isinstance(suspended.generator, Generator):
+            raise not_a_reading(self.steps.current, suspended.generator)
+        asked = suspended.go_on()
+        if asked is not None:
+            self._suspended = suspended
+            self._events.append(asked)
+            self._move(_PAUSED)
+            return None
+        if suspended.incoming is None:
+            return self._stream.write(self.steps.current, suspended.result)
+        return suspended.incoming
 
     def _has_more(self, step: AnyStep, sender: Role) -> bool:
         """Of a step of several messages: whether another one follows, from the other side."""
@@ -405,7 +380,7 @@ class Handshake:
                 "the handshake has more messages than its limit", expected=str(limit), alert=AlertCode.RECORD_OVERFLOW
             )
         if (between := step.between(self._context)) is not None:
-            self._drive(_Suspended(between, ()))
+            self._drive(Suspended(between, ()))
         return True
 
     def _complete(self) -> None:
@@ -427,15 +402,6 @@ class Handshake:
         self._events.append(StepSkipped(step.name, f"it runs with {step.protocol_id!r} only"))
         self.steps.skip()
 
-    def _truncated(self) -> PeerAborted:
-        left = self._stream.buffered
-        return PeerAborted(
-            "the stream ended in the middle of the handshake",
-            expected="the peer's message",
-            received=f"{left} bytes of it" if left else "the end of the stream",
-            hint="the peer crashed, refused us without a word, or speaks another protocol",
-        )
-
     def _fail(self, error: Exception, retry_after: int | None = None) -> None:
         """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
         self._state = State.FAILED
@@ -450,8 +416,8 @@ class Handshake:
                 error.step = self._where()
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
         suspended, self._suspended = self._suspended, None
-        if suspended is not None and suspended.question is not None:
-            suspended.question.pending.withdraw()
+        if suspended is not None:
+            suspended.withdraw()
         if self._recorder is not None:
             self._recorder.failed(error)
         if alert is not None:
@@ -463,20 +429,15 @@ class Handshake:
             with suppress(Exception):  # a user's clean-up must not hide the failure, nor keep the others from theirs
                 step.forget()
         if suspended is not None:
-            with suppress(Exception):
-                suspended.generator.close()
+            suspended.close()
 
     def _too_late(self) -> HandshakeTimeout:
         """Whom we have waited for until the deadline."""
         if self._state is _NEW:
             return HandshakeTimeout.of_application("first call of next_event")
-        question = None if self._suspended is None else self._suspended.question
-        if question is None:
+        if self._suspended is None:
             return HandshakeTimeout.of_peer(self._where(), self._stream.buffered)
-        name = type(question).__name__
-        if question.pending.given:
-            return HandshakeTimeout.of_application(f"next_event after its answer to {name}")
-        return HandshakeTimeout.of_application(f"answer to {name}", name)
+        return self._suspended.too_late()
 
     def _write_last_words(self) -> None:
         """Of the step that has failed: where it waits for our message, its own protocol can say there why."""

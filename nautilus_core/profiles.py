@@ -103,48 +103,58 @@ def nautilus(
     check_policy("trust=", trust)
     protocols, suites = _names("protocol", protocols), _names("suite", suites)
     _names("extension", extensions)
-    if not suites:
-        raise ValueError("nautilus() needs at least one suite")
-    noise_suites = make_suites(suites, noise_static, noise_remote_static, tuple(noise_psks), trust)
-    for suite in suites:
-        if suite not in SUITES and suite not in noise_suites:
-            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
     _check_hello(protocols, extensions, target, limits)
-    psk_options, hashes = None, None
+    noise_suites = make_suites(suites, noise_static, noise_remote_static, tuple(noise_psks), trust)
+    _check_suites(suites, noise_suites)
+    psk_options = None
     if psks or psk_name is not None:
         psk_options = PskOptions.of(psks, psk_name, [_hash_of(suite, noise_suites) for suite in suites])
-        hashes = [psk.hash for psk in psk_options.offered]
     needed = () if psk_options is None else (SelectPsk.name,)
-    hello_options = HelloOptions(protocols, MappingProxyType(dict(extensions)), target, needed)
+    hashes = None if psk_options is None else [psk.hash for psk in psk_options.offered]
+    hello = HelloOptions(protocols, MappingProxyType(dict(extensions)), target, needed)
     suite_options = SuiteOptions.of(suites, identity, trust, noise_suites, hashes)
     first = next(iter(suite_options.usable[INITIATOR] if hashes else suites), suites[0])
     guess = None if first in noise_suites else SUITES[first].group
-
-    def make_steps() -> list[AnyStep]:
-        hello = HelloExchange(hello_options)
-        negotiation = SuiteNegotiation(suite_options)
-        agreement = KeyAgreement(guess)
-        psk = None if psk_options is None else PskAgreement(psk_options, negotiation)
-        return [
-            NodeHello(hello),
-            CipherSuiteExchange(negotiation),
-            InitiatorKeyShare(agreement),
-            *(() if psk is None else (OfferPsks(psk), BindPsks(psk))),
-            HelloResponse(hello),
-            CipherSuiteAck(negotiation, agreement),
-            *(() if psk is None else (SelectPsk(psk),)),
-            ResponderKeyShare(agreement),
-            Authentication(RESPONDER, negotiation),
-            SessionKeyDerivation(RESPONDER, limits),
-            Authentication(INITIATOR, negotiation),
-            SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
-        ]
-
     offers = _offers(identity, trust, protocols, suites)
     if psks:
         offers = (*offers, ("psks", tuple([psk.identity for psk in psks])))
-    check = _role_check(suite_options, psk_options)
-    return Profile("nautilus/1", make_steps, NautilusStream, limits, offers, check)
+    return Profile(
+        "nautilus/1",
+        partial(_default_steps, hello, suite_options, psk_options, guess, limits, datagrams),
+        NautilusStream,
+        limits,
+        offers,
+        _role_check(suite_options, psk_options),
+    )
+
+
+def _default_steps(
+    hello_options: HelloOptions,
+    suites: SuiteOptions,
+    psks: PskOptions | None,
+    guess: str | None,
+    limits: Limits,
+    datagrams: bool,
+) -> list[AnyStep]:
+    """The steps of `nautilus/1`, for one handshake."""
+    hello = HelloExchange(hello_options)
+    negotiation = SuiteNegotiation(suites)
+    agreement = KeyAgreement(guess)
+    psk = None if psks is None else PskAgreement(psks, negotiation)
+    return [
+        NodeHello(hello),
+        CipherSuiteExchange(negotiation),
+        InitiatorKeyShare(agreement),
+        *(() if psk is None else (OfferPsks(psk), BindPsks(psk))),
+        HelloResponse(hello),
+        CipherSuiteAck(negotiation, agreement),
+        *(() if psk is None else (SelectPsk(psk),)),
+        ResponderKeyShare(agreement),
+        Authentication(RESPONDER, negotiation),
+        SessionKeyDerivation(RESPONDER, limits),
+        Authentication(INITIATOR, negotiation),
+        SessionKeyDerivation(INITIATOR, limits, datagrams=datagrams),
+    ]
 
 
 def tls(
@@ -323,6 +333,15 @@ def _check_hello(protocols: Sequence[str], extensions: Mapping[str, bytes], targ
     room = max(limits.message // 2, limits.message - 16_384)
     if said > room:
         raise ValueError(f"extensions and target say {said} bytes together; a hello has room for {room}")
+
+
+def _check_suites(suites: tuple[str, ...], noise_suites: Mapping[str, NoiseSuite]) -> None:
+    """Raise `ValueError` for none, or for one that is neither ours nor a Noise protocol."""
+    if not suites:
+        raise ValueError("nautilus() needs at least one suite")
+    for suite in suites:
+        if suite not in SUITES and suite not in noise_suites:
+            raise ValueError(f"no suite {suite!r}; use one of {', '.join(SUITES)}, or a Noise protocol name")
 
 
 def _hash_of(suite: str, noise_suites: Mapping[str, NoiseSuite]) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import anyio
 import pytest
 
+from .reliability import __main__ as command
 from .reliability import crowd, flood
 from .reliability.__main__ import PARTS, put
+from .reliability.section import Section, some
 
 BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
@@ -71,7 +75,7 @@ def test_every_part_can_be_run(name: str) -> None:
     run = import_module(f".reliability.{name}", __package__).run
     parameters = inspect.signature(run).parameters.values()
     assert all(parameter.default is not parameter.empty for parameter in parameters)
-    assert inspect.get_annotations(run, eval_str=True)["return"] is str
+    assert inspect.get_annotations(run, eval_str=True)["return"] is Section
 
 
 def test_what_is_in_the_report_is_in_places_of_its_parts() -> None:
@@ -85,3 +89,47 @@ def test_what_is_in_the_report_is_in_places_of_its_parts() -> None:
 def test_sections_of_load() -> None:
     assert crowd.section([]).startswith("## A crowd")
     assert flood.section([], {"trio": (0.0001, 0.001)}).endswith("| trio | 100 | 1000 | 0.10 |")
+
+
+def test_a_part_that_found_problems_makes_the_command_fail_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def sound() -> Section:
+        return Section("## Sound")
+
+    def unsound() -> Section:
+        return Section("## Unsound", some(3, "promises broken") + some(0, "tasks left behind"))
+
+    parts = {"sound": sound, "unsound": unsound}
+    monkeypatch.setattr(command, "PARTS", tuple(parts))
+    for name, run in parts.items():
+        part = ModuleType(name)
+        vars(part)["run"] = run
+        monkeypatch.setitem(sys.modules, f"{command.__package__}.{name}", part)
+    assert command.main(["sound"]) == 0
+    assert capsys.readouterr().err == ""
+    assert command.main([]) == 1
+    said = capsys.readouterr()
+    assert said.err == "unsound: 3 promises broken\n"
+    assert said.out == "## Sound\n\n## Unsound\n\n"
+    report = tmp_path / "report.md"
+    assert command.main(["--write", str(report)]) == 1
+    assert "## Unsound" in report.read_text("utf-8")  # what was measured is kept all the same
+
+
+def test_problems_of_load() -> None:
+    there, later = {"tasks": 1, "files": 5}, {"tasks": 2, "files": 5}
+    honest = crowd.Crowd("trio", honest=2, completed=2, exchanged=2, before=there, after=there, exit_code=0)
+    assert honest.problems == ()
+    found = crowd.Crowd("trio", honest=2, completed=1, exchanged=0, before=there, after=later, exit_code=1).problems
+    assert found == (
+        "trio: 1 honest peers did not complete",
+        "trio: 1 honest peers got no data back",
+        "trio: 1 tasks left behind",
+        "trio: the listener ended with 1",
+    )
+    slow: dict[str, Any] = {"times": [0.1, 3.0], "errors": {"TimeoutError": 1}}
+    assert flood.Flood("trio", "a hello", "another address", **slow).problems == (
+        "trio, a hello from another address: 2 honest clients not within 2 s",
+    )
+    assert flood.Flood("trio", "a hello", "the clients' own address", **slow).problems == ()

@@ -18,7 +18,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process, SocketAttribut
 from nautilus_core import Profile
 
 from ..stream import SecureStream
-from .meeting import serve_peers
+from .gate import serve_peers
 from .options import profile_from
 from .output import Output
 from .piping import BROKEN, CHUNK, LINGER, SinkFailed, carry, copy, discard, first_of, why

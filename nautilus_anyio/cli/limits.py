@@ -1,4 +1,4 @@
-"""The options of a command that listens for many peers: how many handshakes at once, how it ends; what it counted, in words.
+"""The options of a command that listens: how many handshakes at once, how it ends; what it counted, in words.
 
 The limits themselves, and what they do, are in `nautilus_anyio.admission`.
 """
@@ -46,8 +46,8 @@ def limits_from(options: argparse.Namespace, most: int) -> ListenerLimits:
     Raises:
         ValueError: for a number that is too small.
     """
-    wanted: int | None = options.max_handshakes
-    of_one: int | None = options.max_handshakes_per_address
+    wanted: int | None = getattr(options, "max_handshakes", None)
+    of_one: int | None = getattr(options, "max_handshakes_per_address", None)
     for name, number in (("--max-handshakes", wanted), ("--max-handshakes-per-address", of_one)):
         if number is not None and number < 1:
             raise ValueError(f"{name} is at least 1")

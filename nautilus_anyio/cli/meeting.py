@@ -1,14 +1,12 @@
-"""How two ends meet: one dials, one listens for a single peer or for each that comes. What they say is not known here."""
+"""How two ends meet: the handshakes of a command, with what is asked and told about them. Where peers come in is `gate`'s."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.stapled import MultiListener
+from anyio.abc import ByteStream
 
 from nautilus_core import (
     INITIATOR,
@@ -25,20 +23,15 @@ from nautilus_core import (
 )
 
 from ..connect import handshake, reach
-from ..listen import accept_all
 from ..pump import EventHook
-from ..reception import ConnectionFailure, Handler, Reception
 from ..resolve import answering
 from ..stream import SecureStream
 from .asking import Questions
-from .failures import FailureNotes
-from .limits import limits_from, note_counters
 from .options import REACH_TIMEOUT
 from .output import Output
 from .recording import recording_from
 from .resolving import Documents
 from .retrying import dial_again
-from .serving import Place, at_signal, bound_from, listening, quieten_log
 from .tls import tls_from
 
 _PATIENCE: Final = 1.0
@@ -205,91 +198,3 @@ def say_listening(options: argparse.Namespace, where: str, **fields: object) -> 
 async def dial(options: argparse.Namespace, profile: Profile) -> SecureStream:
     """Connect to the address in `options`; raises what `connect` does."""
     return await Meeting(options, profile, INITIATOR, each=options.retry is not None).dial()
-
-
-async def first_peer(options: argparse.Namespace, profile: Profile) -> SecureStream:
-    """Listen at the address in `options` until a handshake completes; those that fail are reported."""
-    found: list[SecureStream] = []
-
-    async def take(stream: SecureStream) -> None:
-        if found:
-            await stream.aclose()
-            return
-        found.append(stream)
-        tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        await each_peer(options, profile, take)
-    return found[0]
-
-
-async def each_peer(
-    options: argparse.Namespace, profile: Profile, handler: Callable[[SecureStream], Awaitable[None]]
-) -> None:
-    """Listen for ever, and call `handler` with each peer whose handshake completes."""
-    meeting = Meeting(options, profile, RESPONDER, each=True)
-    quieten_log()
-
-    async def attempt(raw: ByteStream) -> None:
-        remote = raw.extra(SocketAttribute.remote_address, None)
-        try:
-            stream = await meeting.welcome(raw)
-        except Exception as error:  # whatever it is, it is this connection's alone: the listener and the others go on
-            failures.note(str(error), remote, kind=type(error).__name__)
-            return
-        await handler(stream)
-
-    host, port = options.address
-    async with MultiListener(await Place(host, port).listen()) as listener:
-        port = listener.extra(SocketAttribute.local_port)
-        say_listening(options, f"{host} port {port}", host=host, port=port)
-        async with anyio.create_task_group() as tasks:
-            failures = FailureNotes(options.output, tasks)
-            await accept_all(listener, attempt, tasks)
-
-
-async def serve_peers(options: argparse.Namespace, profile: Profile, handler: Handler, what: str) -> None:
-    """Listen at the command's address, and hand each peer to `handler`, for ever; failures are noted, and disturb nobody.
-
-    A signal ends it: at once, or with `--grace` when who is there has gone, or the time is over.
-
-    Args:
-        options: of a parser with `address`, `add_profile`, `add_recording`, `add_bound` and `add_limits`.
-        profile: what the handshakes are made of.
-        handler: called with each secure stream, which is closed when it returns.
-        what: what happens to peers, for the note that says where we listen.
-    """
-    output: Output = options.output
-    meeting = Meeting(options, profile, RESPONDER, each=True)
-    bound = bound_from(options)
-    notes: FailureNotes
-
-    def failed(failure: ConnectionFailure) -> None:
-        notes.note(f"a connection failed: {failure.error}", failure.remote, **failure.fields)
-
-    reception = Reception(
-        profile, limits_from(options, bound), options.timeout, failed, lambda _: None, inside_tls=meeting.inside_tls
-    )
-    quieten_log()
-    accepting = anyio.CancelScope()
-
-    async def attempt(raw: ByteStream) -> None:
-        await reception.receive(raw, meeting.welcome, handler)
-
-    async def end() -> None:
-        accepting.cancel()
-        sessions = reception.counters().sessions
-        output.note(f"no more peers; {sessions} sessions have {options.grace:g} seconds to end", sessions=sessions)
-        await reception.drain(options.grace)
-
-    try:
-        async with listening(Place(*options.address), bound, output) as (listener, where):
-            say_listening(options, f"{where.host} port {where.port}, {what}", host=where.host, port=where.port)
-            with at_signal(end if options.grace else None):
-                async with anyio.create_task_group() as tasks:
-                    notes = FailureNotes(output, tasks)
-                    with accepting:
-                        await accept_all(listener, attempt, tasks, reception.make_room)
-                    await listener.aclose()
-    finally:
-        note_counters(output, reception.counters())

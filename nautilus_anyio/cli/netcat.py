@@ -21,8 +21,9 @@ from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
 from . import exec as exec_
 from . import tunnel
+from .gate import first_peer
 from .limits import add_limits
-from .meeting import dial, first_peer
+from .meeting import dial
 from .options import add_backend, add_command, add_profile, address, peer_address, profile_from, somebody_types
 from .output import Output
 from .piping import CHUNK, SinkFailed, carry, first_of

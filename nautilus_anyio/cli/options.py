@@ -194,10 +194,10 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 def check_combinations(options: argparse.Namespace) -> None:
     """Refuse an option that would change nothing, because it goes only with others; `ValueError`."""
-    many = ("exec", "forward", "listen")
-    if any(getattr(options, name, None) is not None for name in many):
+    many = ("exec", "forward", "listen", "keep")
+    if any(getattr(options, name, None) not in (None, False) for name in many):
         return
-    for one in ("max_connections", "max_handshakes", "max_handshakes_per_address", "grace"):
+    for one in ("max_connections", "grace"):
         if getattr(options, one, None) is not None:
             with_ = " or ".join(f"--{name}" for name in many if hasattr(options, name))
             raise ValueError(f"--{one.replace('_', '-')} goes with {with_}: without it there is one connection")

@@ -26,15 +26,18 @@ LINGER: Final = 5.0
 class Source(Protocol):
     """What bytes come from; `EndOfStream` at its end."""
 
-    async def receive(self, max_bytes: int = ...) -> bytes: ...
+    async def receive(self, max_bytes: int = ...) -> bytes:
+        """What there is, one byte at least and `max_bytes` at most; waits where there is nothing yet."""
 
 
 class Sink(Protocol):
     """What bytes go to. `send` returns once there is room for more: that is what slows the source down."""
 
-    async def send(self, item: bytes, /) -> None: ...
+    async def send(self, item: bytes, /) -> None:
+        """Send all of `item`; one of `BROKEN` where it takes no more."""
 
-    async def send_eof(self) -> None: ...
+    async def send_eof(self) -> None:
+        """Say that nothing more comes."""
 
 
 class SinkFailed(Exception):

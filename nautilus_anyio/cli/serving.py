@@ -22,7 +22,7 @@ from anyio import BrokenResourceError, aclose_forcefully
 from anyio.abc import Listener, SocketAttribute, SocketListener, SocketStream, TaskGroup
 
 from ..errors import in_words
-from ..sockets import notice_dead_peers
+from ..sockets import OUT_OF_FILES, notice_dead_peers, passing_errno
 from .asking import end_line
 from .options import address
 from .output import Output
@@ -31,7 +31,10 @@ from .piping import why
 _MOST_CONNECTIONS: Final = 1000
 _FILES_EACH: Final = 4
 _OTHER_FILES: Final = 64
-_PAUSE: Final = 0.1
+_ACCEPT_PAUSE: Final = 0.1
+_CLOSE_PAUSE: Final = 0.01
+_TELL_EACH: Final = 10.0
+"""Seconds between two notes that a connection could not be accepted: it is tried many times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def add_bound(parser: argparse.ArgumentParser) -> None:
 
 def bound_from(options: argparse.Namespace) -> int:
     """How many connections at once; makes sure that the process may open as many files as they take."""
-    wanted: int | None = options.max_connections
+    wanted: int | None = getattr(options, "max_connections", None)
     if wanted is not None and wanted < 1:
         raise ValueError("--max-connections is at least 1")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -121,14 +124,19 @@ class BoundedListener(Listener[SocketStream]):
         listeners: the sockets; they are closed with this.
         most: how many connections at once, from accepting to the end of their handlers.
         output: where it says that the bound is reached.
+        make_room: called when there are no files left; gives some connections up, and says whether it could.
     """
 
-    def __init__(self, listeners: list[SocketListener], most: int, output: Output) -> None:
+    def __init__(
+        self, listeners: list[SocketListener], most: int, output: Output, make_room: Callable[[], bool] = lambda: False
+    ) -> None:
         self._listeners = listeners
         self._most = most
         self._output = output
+        self._make_room = make_room
         self._free = anyio.Semaphore(most)
         self._told = False
+        self._told_failure = -_TELL_EACH
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -146,8 +154,9 @@ class BoundedListener(Listener[SocketStream]):
             try:
                 stream = await listener.accept()
             except (OSError, BrokenResourceError) as error:  # it is gone already, or there is no file left for it
-                self._output.note(f"a connection could not be accepted: {error.__cause__ or error}")
-                await anyio.sleep(_PAUSE)
+                self._tell(error)
+                made_room = passing_errno(error) in OUT_OF_FILES and self._make_room()
+                await anyio.sleep(_CLOSE_PAUSE if made_room else _ACCEPT_PAUSE)  # until connections have ended
                 continue
             try:
                 await self._take_place(stream)
@@ -155,6 +164,12 @@ class BoundedListener(Listener[SocketStream]):
                 await aclose_forcefully(stream)
                 raise
             tasks.start_soon(self._handle, handler, stream)
+
+    def _tell(self, error: Exception) -> None:
+        now = anyio.current_time()
+        if now - self._told_failure >= _TELL_EACH:
+            self._told_failure = now
+            self._output.note(f"a connection could not be accepted: {why(error, 'accepting')}")
 
     async def _take_place(self, stream: SocketStream) -> None:
         notice_dead_peers(stream)
@@ -176,14 +191,16 @@ class BoundedListener(Listener[SocketStream]):
 
 
 @asynccontextmanager
-async def listening(where: Place, most: int, output: Output) -> AsyncIterator[tuple[BoundedListener, Place]]:
-    """Listen at `where`, for `most` connections at once.
+async def listening(
+    where: Place, most: int, output: Output, make_room: Callable[[], bool] = lambda: False
+) -> AsyncIterator[tuple[BoundedListener, Place]]:
+    """Listen at `where`, for `most` connections at once; the others are those of `BoundedListener`.
 
     Yields:
         The listener, and `where` with the port that was found, should it have asked for any.
     """
     sockets = await where.listen()
-    listener = BoundedListener(sockets, most, output)
+    listener = BoundedListener(sockets, most, output, make_room)
     if not where.path:
         where = Place(where.host, sockets[0].extra(SocketAttribute.local_port))
     try:

@@ -16,7 +16,8 @@ from nautilus_core import INITIATOR, HandshakeError, LocalProtocolError, PeerAbo
 from ..errors import ChannelFailed
 from ..sockets import notice_dead_peers, reset_at_close
 from ..stream import SecureStream
-from .meeting import Meeting, say_listening, serve_peers
+from .gate import serve_peers
+from .meeting import Meeting, say_listening
 from .options import REACH_TIMEOUT, profile_from
 from .piping import BROKEN, pipe, why
 from .serving import Place, bound_from, listening, run_until_signal

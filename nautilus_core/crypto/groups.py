@@ -42,7 +42,8 @@ class Group(ABC, Generic[K]):
         share_length: of the initiator's share, in bytes.
         response_length: of the responder's share, in bytes.
 
-    `encapsulate` and `decapsulate` raise `KeyAgreementFailed` for whatever is wrong with the peer's share.
+    `encapsulate` and `decapsulate` raise `KeyAgreementFailed` for whatever is wrong with the peer's share: its length, a point
+    that is not on the curve, an all-zero secret (RFC 7748 section 6.1), coefficients out of range (FIPS 203 section 7.2).
     """
 
     __slots__ = ("name", "response_length", "share_length")
@@ -58,11 +59,33 @@ class Group(ABC, Generic[K]):
 
     @abstractmethod
     def encapsulate(self, entropy: Entropy, share: bytes) -> tuple[bytes, bytes]:
-        """For the responder: the shared secret, and its own share."""
+        """For the responder: the shared secret, and its own share.
+
+        Args:
+            entropy: draws the private key, or the encapsulation.
+            share: the initiator's; `share_length` bytes, as they came.
+
+        Returns:
+            The secret: 32 bytes with X25519, P-256 and ML-KEM, 48 with P-384, of a hybrid both, one behind the other; and
+            `response_length` bytes for the initiator.
+
+        Raises:
+            KeyAgreementFailed: nobody honest sends such a share.
+        """
 
     @abstractmethod
     def decapsulate(self, private_key: K, response: bytes) -> bytes:
-        """For the initiator: the shared secret."""
+        """For the initiator: the shared secret, as `encapsulate` gave it to the responder.
+
+        An ML-KEM ciphertext that was tampered with gives another secret, and no error (FIPS 203 section 6.3): the keys differ.
+
+        Args:
+            private_key: what `generate` made.
+            response: the responder's share; `response_length` bytes, as they came.
+
+        Raises:
+            KeyAgreementFailed: nobody honest sends such a share.
+        """
 
     def check_share(self, share: bytes) -> None:
         """Refuse an initiator's share of the wrong length."""

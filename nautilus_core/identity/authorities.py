@@ -94,10 +94,17 @@ class Authorities(TrustPolicy):
             raise ValueError(f"{name.value!r} is no DNS name that a certificate can be for") from error
 
     def check_role(self, role: Role) -> None:
+        """`ValueError` for an initiator without a `name`: it must know whom it dials (RFC 9525 section 6.1)."""
         if self._name is None and role is INITIATOR:
             raise ValueError(_WANTS_A_NAME)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> VerifiedPeer:
+        """The peer with its certified names, where its chain leads to one of the roots (RFC 5280 section 6).
+
+        Raises:
+            AuthenticationFailed: it shows no certificate, or its chain does not; the alert and the text say why.
+            LocalProtocolError: the handshake has no `wall_time` with a time zone, or an initiator has no `name`.
+        """
         now = context.wall_time
         if now is None or now.tzinfo is None:
             raise LocalProtocolError(

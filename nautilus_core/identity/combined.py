@@ -41,6 +41,7 @@ class _Combined(TrustPolicy):
         """How a type of credential is read that two of the policies take."""
 
     def check_role(self, role: Role) -> None:
+        """`ValueError` where one of the policies cannot judge the peers of this `role`."""
         for policy in self._policies:
             policy.check_role(role)
 
@@ -60,6 +61,11 @@ class AllOf(_Combined):
         return one.both(other)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        """Ask each policy in order; what one has verified of the peer is what the next one judges.
+
+        Raises:
+            AuthenticationFailed: of the first policy that refuses.
+        """
         known = peer
         for policy in self._policies:
             better = yield from decided(policy.authorize(known, context))
@@ -67,6 +73,7 @@ class AllOf(_Combined):
         return known if isinstance(known, VerifiedPeer) else None
 
     def remember(self, peer: Peer, context: Context) -> None:
+        """Each policy remembers it."""
         for policy in self._policies:
             policy.remember(peer, context)
 
@@ -84,6 +91,11 @@ class AnyOf(_Combined):
         return one.either(other)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        """Ask those that judge such a credential, in order, until one trusts the peer; that one alone remembers it.
+
+        Raises:
+            AuthenticationFailed: all refuse, or none judges it; one refusal alone is raised as it is.
+        """
         refusals: list[AuthenticationFailed] = []
         for policy in self._policies:
             if not _judges(policy, peer):
@@ -122,18 +134,26 @@ class DecidedBy(TrustPolicy):
         self.static_keys = policy.static_keys
 
     def check_role(self, role: Role) -> None:
+        """As the policy below."""
         self._policy.check_role(role)
 
     def known_key(self, scheme: str, credential: bytes) -> PublicKey | None:
+        """As the policy below."""
         return self._policy.known_key(scheme, credential)
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> Deciding:
+        """Ask the policy, then the function, which sees what the policy has verified; both must agree.
+
+        Raises:
+            AuthenticationFailed: of whichever refuses first.
+        """
         better = yield from decided(self._policy.authorize(peer, context))
         known = peer if better is None else better
         said = yield from decided(self._decide(known, context))
         return better if said is None else said
 
     def remember(self, peer: Peer, context: Context) -> None:
+        """As the policy below."""
         self._policy.remember(peer, context)
 
 

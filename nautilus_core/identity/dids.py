@@ -37,6 +37,11 @@ class Dids(TrustPolicy):
         self.kinds = MappingProxyType({DID: DidCredentials(self._allows)})
 
     def authorize(self, peer: Peer | ClaimedPeer, context: Context) -> None:
+        """Check the DID whose key the peer has proved.
+
+        Raises:
+            AuthenticationFailed: it showed none, or one that is not allowed.
+        """
         if not isinstance(peer, VerifiedPeer) or peer.credential_type != DID or peer.identifier is None:
             raise AuthenticationFailed(
                 "the peer showed no DID",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..transcript.tape import RecordingEntropy, ReplayingEntropy
 from .faults import DAMAGING, KINDS, Fault, FaultyLink, Kind, draw_faults
-from .faulty_pair import FaultyEnd, FaultyPair, PromiseBroken
+from .faulty_end import FaultyEnd
+from .faulty_pair import FaultyPair, PromiseBroken
 from .pair import End, Pair, Split, Tamper, alert_of, byte_by_byte, untouched, whole
 from .promises import broken_promises
 

@@ -10,21 +10,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from ..errors import HandshakeError
 from ..events import StepCompleted
 from ..role import Role
 from ..state import State
-
-if TYPE_CHECKING:
-    from .faulty_pair import FaultyEnd, FaultyPair
+from .faults import FaultyLink
+from .faulty_end import FaultyEnd
 
 _MUCH: Final = 15_000
 """Milliseconds of delays, all together, that are too few to let a handshake time out."""
 
 
-def broken_promises(pair: FaultyPair, like: FaultyPair | None = None) -> list[str]:
+class HasRun(Protocol):
+    """Two ends that have run: a `FaultyPair`."""
+
+    @property
+    def ends(self) -> tuple[FaultyEnd, FaultyEnd]:
+        """The initiator and the responder."""
+
+    @property
+    def links(self) -> Sequence[FaultyLink]:
+        """From the initiator to the responder, and back."""
+
+    @property
+    def completed(self) -> bool:
+        """Whether both ends have a session."""
+
+
+def broken_promises(pair: HasRun, like: HasRun | None = None) -> list[str]:
     """What does not hold of a pair that has run, in words; `FaultyPair.verify` says more."""
     broken = [f"{end.role.value}: {problem}" for end in pair.ends for problem in _of_an_end(end)]
     if pair.completed:
@@ -63,7 +79,7 @@ def _last_sender(end: FaultyEnd) -> Role | None:
     return next((event.sender for _, _, event in reversed(end.story) if isinstance(event, StepCompleted)), None)
 
 
-def _of_two_views(pair: FaultyPair) -> list[str]:
+def _of_two_views(pair: HasRun) -> list[str]:
     one, other = (view(end) for end in pair.ends)
     return [f"two views of {name}: {one[name]!r} and {other[name]!r}" for name in one if one[name] != other[name]]
 
@@ -84,7 +100,7 @@ def view(end: FaultyEnd) -> dict[str, Any]:
     }
 
 
-def _of_a_reference(pair: FaultyPair, like: FaultyPair) -> list[str]:
+def _of_a_reference(pair: HasRun, like: HasRun) -> list[str]:
     broken = []
     for end, model in zip(pair.ends, like.ends, strict=True):
         if end.session is None or model.session is None:
@@ -104,7 +120,7 @@ def _of_a_reference(pair: FaultyPair, like: FaultyPair) -> list[str]:
     return broken
 
 
-def _late(pair: FaultyPair) -> bool:
+def _late(pair: HasRun) -> bool:
     """Whether time alone can have been the fault."""
     faults = [fault for link in pair.links for fault in link.happened]
     return sum(fault.amount for fault in faults if fault.kind in {"delay", "merge"}) >= _MUCH

@@ -86,8 +86,8 @@ def test_a_second_signal_ends_it_at_once() -> None:
     gate.end()
 
 
-@pytest.mark.parametrize("option", ["--max-handshakes", "--max-handshakes-per-address", "--grace"])
-def test_limits_are_for_many_peers(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--max-connections", "--grace"])
+def test_options_for_many_peers_are_not_for_one(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", "1", option, "3"]) == 2
     assert f"{option} goes with --exec or --forward" in capsys.readouterr().err
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import get_origin
 
@@ -147,6 +148,20 @@ def test_arrows_run_one_way(room: str) -> None:
         unwanted = ARROWS[room] | ({"profile"} if "profiles" in ARROWS[room] else set())
         forbidden = own if "*" in unwanted else own & unwanted
         assert not forbidden, f"{name_of(path)} imports {forbidden}"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not at run time: what only type checkers import may lead back."""
+
+    def module(path: Path) -> str:
+        return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+    imported: dict[str, set[str]] = {}
+    for path in MODULES:  # the packages that it is in are there already
+        own = module(path)
+        imported[own] = {name for name in imports(path, at_run_time=True) if not f"{own}.".startswith(f"{name}.")}
+    order = tuple(TopologicalSorter(imported).static_order())  # raises CycleError, which names them
+    assert order.index("nautilus_core.steplist") < order.index("nautilus_core.handshake")
 
 
 def test_testing_is_not_imported_by_the_core() -> None:

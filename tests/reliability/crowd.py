@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from nautilus_core import HandshakeError, Identity, Profile, profiles, trust
 from .bars import bar
 from .listener import HOST, Running, raise_file_limit, start
 from .peers import HOSTILE, dial, first_flight, send
+from .section import Section, some
 
 CONNECTIONS: Final = 10_000
 BACKENDS: Final = ("asyncio", "trio")
@@ -58,6 +60,20 @@ class Crowd:
     def left_behind(self) -> tuple[int, int]:
         """Tasks and files that the listener has more, after all peers have gone, than before they came."""
         return self.after["tasks"] - self.before["tasks"], self.after["files"] - self.before["files"]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What should not be."""
+        return tuple(
+            f"{self.backend}: {problem}"
+            for problem in (
+                *some(self.honest - self.completed, "honest peers did not complete"),
+                *some(self.completed - self.exchanged, "honest peers got no data back"),
+                *some(max(0, self.left_behind[0]), "tasks left behind"),
+                *some(max(0, self.left_behind[1]), "files left behind"),
+                *(() if self.exit_code == 0 else (f"the listener ended with {self.exit_code}",)),
+            )
+        )
 
 
 def anybody() -> Profile:
@@ -262,14 +278,14 @@ def measure(backend: str, connections: int, step: Callable[[], None] = lambda: N
     return found
 
 
-def run(connections: int = CONNECTIONS, backends: Sequence[str] = BACKENDS) -> str:
+def run(connections: int = CONNECTIONS, backends: Sequence[str] = BACKENDS) -> Section:
     """The section of the report."""
     raise_file_limit(2 * connections)
     found: list[Crowd] = []
     for backend in backends:
         with bar(f"a crowd, {backend}", connections) as step:
             found.append(measure(backend, connections, step))
-    return section(found)
+    return Section(section(found), tuple(problem for one in found for problem in one.problems))
 
 
 def section(found: Sequence[Crowd]) -> str:
@@ -308,14 +324,16 @@ def section(found: Sequence[Crowd]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """As a command."""
+def main() -> int:
+    """As a command; exit code 1 where something does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.crowd", description=__doc__)
     parser.add_argument("--connections", type=int, default=CONNECTIONS, metavar="N")
     parser.add_argument("--backend", choices=[*BACKENDS, "both"], default="both")
     options = parser.parse_args()
-    print(run(options.connections, BACKENDS if options.backend == "both" else (options.backend,)))
+    made = run(options.connections, BACKENDS if options.backend == "both" else (options.backend,))
+    print(made.text)
+    return made.exit_code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,6 +21,7 @@ from nautilus_core import Role, State, StepCompleted
 from nautilus_core.testing import KINDS, FaultyEnd, FaultyLink, FaultyPair, Kind, PromiseBroken
 
 from .scenarios import SCENARIOS, Scenario
+from .section import Section, some
 
 HARMLESS: Final[tuple[Kind, ...]] = ("split", "merge", "delay")
 """Every fifth schedule has these alone: then both ends must complete, and all must arrive."""
@@ -29,7 +30,6 @@ TOGETHER: Final = 500
 KEPT: Final = 10
 """How many failures are told in full."""
 
-_BROKEN: Final = "Broken promises:"
 
 _DRAWN: Final = tuple(scenario for scenario in SCENARIOS for _ in range(scenario.weight))
 
@@ -124,7 +124,7 @@ def run_some(seeds: Iterable[int]) -> Tally:
     return tally
 
 
-def run(schedules: int = 200_000, *, processes: int = 2, first: int = 0) -> str:
+def run(schedules: int = 200_000, *, processes: int = 2, first: int = 0) -> Section:
     """The section of the report: that many schedules, from the seed `first` on."""
     started = time.perf_counter()
     tally = Tally()
@@ -132,7 +132,8 @@ def run(schedules: int = 200_000, *, processes: int = 2, first: int = 0) -> str:
         for part, size in _parts(range(first, first + schedules), processes):
             tally.add(part)
             advance(size)
-    return _section(tally, schedules, first, time.perf_counter() - started, processes)
+    text = _section(tally, schedules, first, time.perf_counter() - started, processes)
+    return Section(text, some(len(tally.failures), "broken promises"))
 
 
 def _parts(seeds: range, processes: int) -> Iterator[tuple[Tally, int]]:
@@ -202,7 +203,7 @@ def _section(tally: Tally, schedules: int, first: int, seconds: float, processes
             _row("all", totals),
             "",
             f"The {totals[0]:,} pairs that completed agreed on everything; {tally.closed:,} closed in order.",
-            f"No end made more than {tally.steps} calls. {_BROKEN} {len(failed)}.",
+            f"No end made more than {tally.steps} calls. Broken promises: {len(failed)}.",
             "",
             "| what ended an end that did not close | ends |",
             "| --- | --- |",
@@ -225,8 +226,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="default: 2")
     options = parser.parse_args()
     section = run(options.schedules, processes=options.processes, first=options.first)
-    print(section)
-    return int(f"{_BROKEN} 0." not in section)
+    print(section.text)
+    return section.exit_code
 
 
 if __name__ == "__main__":

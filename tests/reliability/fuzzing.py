@@ -17,10 +17,12 @@ from typing import Final
 from fuzz.run import HARNESSES, Result, report
 from fuzz.run import run as run_harnesses
 
+from .section import Section, some
+
 HEADING: Final = "## Fuzzing"
 
 
-def run(seconds: float = 3600, *, jobs: int = 2, corpus: Path | None = None) -> str:
+def run(seconds: float = 3600, *, jobs: int = 2, corpus: Path | None = None) -> Section:
     """The section of the report, once all harnesses have run.
 
     Args:
@@ -30,7 +32,8 @@ def run(seconds: float = 3600, *, jobs: int = 2, corpus: Path | None = None) -> 
     """
     guided = importlib.util.find_spec("atheris") is not None
     results = run_harnesses(list(HARNESSES), seconds, jobs, corpus, guided=guided)
-    return section(results, seconds, jobs, guided=guided)
+    found = sum(result.findings for result in results)
+    return Section(section(results, seconds, jobs, guided=guided), some(found, "open findings"))
 
 
 def section(results: Sequence[Result], seconds: float, jobs: int, *, guided: bool) -> str:
@@ -49,9 +52,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many harnesses run at a time (default: 2)")
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="begin with what is there, and add to it")
     options = parser.parse_args()
-    text = run(options.seconds, jobs=options.jobs, corpus=options.corpus)
-    print(text)
-    return 0 if "Open findings: none" in text else 1
+    made = run(options.seconds, jobs=options.jobs, corpus=options.corpus)
+    print(made.text)
+    return made.exit_code
 
 
 if __name__ == "__main__":

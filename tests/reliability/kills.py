@@ -23,6 +23,7 @@ from typing import Any, Final
 from nautilus_anyio import KnownPeersFile, StoreError
 
 from . import killed
+from .section import Section, some
 
 MOMENTS: Final = ("handshake", "writing", "transfer", "idle", "close", "any")
 """In which phase of the victim the kill falls; `any` is at any moment of the first connections."""
@@ -276,7 +277,7 @@ def _folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def run(times: int = 500, *, seed: int = 1) -> str:
+def run(times: int = 500, *, seed: int = 1) -> Section:
     """The section of the report: so many kills."""
     started = time.perf_counter()
     with _folder() as folder:
@@ -284,7 +285,8 @@ def run(times: int = 500, *, seed: int = 1) -> str:
         for done in killing.run(times):
             if sys.stderr.isatty():
                 print(f"\r{done} of {times} kills", end="" if done < times else "\n", file=sys.stderr, flush=True)
-    return _section(killing.result, times, time.perf_counter() - started)
+    text = _section(killing.result, times, time.perf_counter() - started)
+    return Section(text, some(len(killing.result.problems), "problems after a kill"))
 
 
 MEANING: Final = """\
@@ -336,8 +338,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")
     options = parser.parse_args()
     section = run(options.times, seed=options.seed)
-    print(section)
-    return int("Problems: 0." not in section)
+    print(section.text)
+    return section.exit_code
 
 
 if __name__ == "__main__":

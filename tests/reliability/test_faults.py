@@ -38,7 +38,9 @@ def test_a_seed_stands_for_one_schedule() -> None:
 
 
 def test_the_section_says_what_was_run(capsys: pytest.CaptureFixture[str]) -> None:
-    section = faults.run(100, processes=1, first=5)
+    made = faults.run(100, processes=1, first=5)
+    section = made.text
+    assert made.exit_code == 0
     assert "`python -m tests.reliability.faults --schedules 100 --first 5`" in section
     assert "| all | 100 |" in section
     assert section.rstrip().endswith("|")

@@ -16,12 +16,14 @@ from nautilus_core import AlertCode, HandshakeError, PeerAborted, Profile
 
 from ...errors import ChannelFailed, TransportFailed
 from ...stream import SecureStream
-from ..meeting import dial, each_peer, first_peer
+from ..gate import first_peer, serve_peers
+from ..limits import add_limits
+from ..meeting import dial
 from ..options import add_backend, add_command, add_profile, address, profile_from
 from ..output import Output, interrupted
 from ..recording import add_recording
 from ..retrying import add_retry, check_retry
-from ..serving import run_until_signal
+from ..serving import add_bound, run_until_signal
 from .files import Destination, Source
 from .messages import PROTOCOL, SameRole
 from .receive import Receiver
@@ -83,6 +85,8 @@ def add_commands(commands: Any) -> None:
         help="take no file over it, as 500M or 10G, MiB and GiB (default: what the disk holds)",
     )
     parser.add_argument("--keep", action="store_true", help="go on listening after the first sender, until Ctrl-C")
+    add_bound(parser)
+    add_limits(parser)
     add_profile(parser)
     add_recording(parser)
     add_backend(parser)
@@ -113,6 +117,9 @@ def _send(options: argparse.Namespace) -> int:
 def _receive(options: argparse.Namespace) -> int:
     if options.keep and options.connect:
         raise ValueError("--keep goes with listening, not with --connect")
+    for name in ("max_handshakes", "max_handshakes_per_address"):
+        if options.connect and getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} goes with listening, not with --connect")
     destination = _destination(options)
     bars = Bars(options.output)
     reporter = Reporter(options.output, bars)
@@ -129,7 +136,7 @@ def _receive(options: argparse.Namespace) -> int:
 
     async def run(profile: Profile) -> None:
         if options.keep:
-            await each_peer(options, profile, serve_one_of_many)
+            await serve_peers(options, profile, serve_one_of_many, "for files")
         else:
             await serve(await (_call if options.connect else first_peer)(options, profile))
 
