@@ -69,6 +69,7 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
 
 def _of_ssl(role: Role, certificate: Path | None, key: Path | None, authorities: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if role is INITIATOR else ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     if authorities is not None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
 
+from nautilus_anyio.cli.tls import _of_ssl
 from nautilus_anyio.tls.machines import Machine, OpenSslMachine, StandardMachine
 from nautilus_core import INITIATOR, RESPONDER, Role
 
-from .certified import LIBRARIES, Library, client_context, server_context, use_tls_1_2
+from .certified import CA, CERTIFICATE, LIBRARIES, Library, client_context, server_context, use_tls_1_2
 
 both = pytest.mark.parametrize("library", LIBRARIES)
 QUESTION, ANSWER = b"a question", b"an answer, which is longer"
@@ -71,7 +74,7 @@ def connection(made: dict[Role, Any], place: int) -> tuple[list[int], End, End]:
     """A whole connection, each flight of which is cut at `place`; the lengths of the flights."""
     client, server = End(made[INITIATOR], INITIATOR), End(made[RESPONDER], RESPONDER)
     client.advance()
-    flights = []
+    flights: list[int] = []
     sender, receiver = client, server
     while not (client.done and server.done) or len(flights) % 2:
         flights.append(send(sender, receiver, place))
@@ -113,3 +116,63 @@ def test_every_flight_byte_by_byte(library: Library) -> None:
             receiver.advance()
         sender, receiver = receiver, sender
     assert client.read == server.read == []
+
+
+_ALLOW_CLIENT_RENEGOTIATION = 1 << 8
+"""OpenSSL's option, which a context may have; pyOpenSSL has no name for it."""
+_ALERT, _HANDSHAKE = 21, 22
+
+
+def renegotiating(machine: Machine, role: Role) -> int:
+    """The type of the first record with which a machine of TLS 1.2 answers a peer that wants to renegotiate."""
+    context = use_tls_1_2(client_context("openssl") if role is RESPONDER else server_context("openssl"))
+    peer = SSL.Connection(context, None)
+    peer.set_connect_state() if role is RESPONDER else peer.set_accept_state()
+    done = False
+    while not done:
+        try:
+            peer.do_handshake()
+        except SSL.WantReadError:
+            pass
+        try:
+            machine.feed(peer.bio_read(65_536))
+        except SSL.WantReadError:
+            pass
+        done = machine.handshake()
+        if data := machine.take():
+            peer.bio_write(data)
+    assert machine.version == "TLSv1.2"
+    peer.do_handshake()
+    peer.renegotiate()
+    with pytest.raises(SSL.WantReadError):
+        peer.do_handshake()
+        peer.recv(1)
+    machine.feed(peer.bio_read(65_536))
+    assert machine.read(100) is None
+    answer = machine.take()[0]
+    if answer == _ALERT:
+        machine.write(b"and goes on")
+    return answer
+
+
+@pytest.mark.parametrize("role", Role)
+def test_nobody_renegotiates(role: Role) -> None:
+    context = server_context("openssl") if role is RESPONDER else client_context("openssl")
+    context.set_options(_ALLOW_CLIENT_RENEGOTIATION)
+    assert renegotiating(OpenSslMachine(context, role, "gateway.example"), role) == _ALERT
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_commands_contexts_of_ssl_renegotiate_neither(role: Role, tmp_path: Path) -> None:
+    own, authority = tmp_path / "own.pem", tmp_path / "authority.pem"
+    own.write_bytes(CERTIFICATE.private_key_and_cert_chain_pem.bytes())
+    authority.write_bytes(CA.cert_pem.bytes())
+    context = _of_ssl(role, own, None, authority if role is INITIATOR else None)
+    context.options |= _ALLOW_CLIENT_RENEGOTIATION
+    assert renegotiating(StandardMachine(context, role, "gateway.example"), role) == _ALERT
+
+
+def test_a_context_of_ssl_may_renegotiate() -> None:
+    """As its owner says; our option is what the others do not."""
+    machine = StandardMachine(client_context("ssl"), INITIATOR, "gateway.example")
+    assert renegotiating(machine, INITIATOR) == _HANDSHAKE
