@@ -32,8 +32,9 @@ from nautilus_core import (
 )
 
 from .errors import ChannelFailed, TransportFailed
+from .farewell import LINGER, last_words
 from .key_log import KeyLogFile
-from .stream import LINGER, SecureStream, last_words
+from .stream import SecureStream
 from .tls import Tls
 from .transcript import Record
 

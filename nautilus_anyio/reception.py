@@ -22,7 +22,8 @@ from nautilus_core import INITIATOR, AlertCode, HandshakeError, HandshakeTimeout
 from .admission import ListenerLimits, Place, Places, source_of
 from .counters import Counters, Refusal, Tally
 from .errors import ChannelFailed, TransportFailed
-from .stream import SecureStream, last_words
+from .farewell import FarewellAttribute, last_words
+from .stream import SecureStream
 from .tls import has_record
 
 Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]
@@ -108,8 +109,8 @@ class _Guest(ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the stream below."""
-        return self.stream.extra_attributes
+        """Those of the stream below, and who is told when the handshake, in TLS or not, has failed."""
+        return {**self.stream.extra_attributes, FarewellAttribute.at_last_words: lambda: self._needs_no_place}
 
     async def receive(self, max_bytes: int = 65_536) -> bytes:
         """What was read before there was a handshake, then what comes."""
@@ -130,14 +131,17 @@ class _Guest(ByteStream):
         await self.stream.send(item)
 
     async def send_eof(self) -> None:
-        """End this direction. Within a handshake that is how its last words end: it has failed, and needs its place no more."""
-        if self.at_goodbye is not None:
-            self.at_goodbye()
+        """End this direction."""
         await self.stream.send_eof()
 
     async def aclose(self) -> None:
         """Close the stream below."""
         await self.stream.aclose()
+
+    def _needs_no_place(self) -> None:
+        """Within a handshake: it has failed."""
+        if self.at_goodbye is not None:
+            self.at_goodbye()
 
 
 class Reception:

@@ -14,16 +14,30 @@ from ..tls import Binding, Tls
 
 _WITH_TLS: Final = ("tls_ca", "tls_cert", "tls_key", "tls_name", "tls_binding")
 
+_DEMANDED: Final = "demand a certificate by one of these authorities"
+_TRUSTED: Final = "whom TLS trusts, certificates in PEM (default: the system's authorities)"
+_AUTHORITIES: Final = {
+    True: f"{_DEMANDED}, certificates in PEM (default: none is demanded)",
+    False: _TRUSTED,
+    None: f"{_TRUSTED}; where we listen, {_DEMANDED} (default: none is demanded)",
+}
+_NEEDS_ONE: Final = {
+    True: "with --tls",
+    False: "where the server demands one",
+    None: "where we listen, or where the server demands one",
+}
 
-def add_tls(parser: argparse.ArgumentParser, *, listens: bool) -> None:
-    """The options; for who dials they are about the server's certificate, for who listens about its own."""
+
+def add_tls(parser: argparse.ArgumentParser, *, listens: bool | None) -> None:
+    """The options; for who dials they are about the server's certificate, for who listens about its own.
+
+    `listens` is None for a command that can do either.
+    """
     add = parser.add_argument
     add("--tls", action="store_true", help="make the handshake inside TLS, and bind it to that connection")
-    trusted = "demand a certificate by one of these authorities" if listens else "whom TLS trusts"
-    default = "none is demanded" if listens else "the system's authorities"
-    add("--tls-ca", type=Path, metavar="FILE", help=f"{trusted}, certificates in PEM (default: {default})")
-    need = "needed with --tls" if listens else "where the server demands one"
-    add("--tls-cert", type=Path, metavar="FILE", help=f"this end's certificate in TLS, with its chain, in PEM; {need}")
+    add("--tls-ca", type=Path, metavar="FILE", help=_AUTHORITIES[listens])
+    what = "this end's certificate in TLS, with its chain, in PEM"
+    add("--tls-cert", type=Path, metavar="FILE", help=f"{what}; needed {_NEEDS_ONE[listens]}")
     add("--tls-key", type=Path, metavar="FILE", help="its private key in PEM (default: it stands in the same file)")
     if not listens:
         add("--tls-name", metavar="NAME", help="whom the server's certificate must name (default: the host dialled)")
@@ -49,6 +63,8 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
     certificate, key, authorities = options.tls_cert, options.tls_key, options.tls_ca
     if role is not INITIATOR and certificate is None:
         raise ValueError("--tls needs --tls-cert FILE where we listen: a server of TLS has a certificate")
+    if role is not INITIATOR and getattr(options, "tls_name", None) is not None:
+        raise ValueError("--tls-name is for who dials: whom a server is, its certificate says")
     if key is not None and certificate is None:
         raise ValueError("--tls-key goes with --tls-cert")
     for file in (certificate, key, authorities):
@@ -69,6 +85,7 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
 
 def _of_ssl(role: Role, certificate: Path | None, key: Path | None, authorities: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if role is INITIATOR else ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     if authorities is not None:

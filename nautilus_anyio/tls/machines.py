@@ -61,7 +61,7 @@ class Machine(Protocol):
 
 
 class StandardMachine:
-    """Of `ssl.SSLContext`.
+    """Of `ssl.SSLContext`, which alone has options, and is its owner's: `ssl.OP_NO_RENEGOTIATION` is his to set.
 
     Raises:
         ValueError: the context is for the other end, or wants a server's name and there is none.
@@ -172,6 +172,8 @@ def _of_ssl(error: ssl.SSLError) -> HandshakeError | EOFError:
 class OpenSslMachine:
     """Of `OpenSSL.SSL.Context`. Where its peer must have a certificate, the server's name is compared with that.
 
+    Renegotiation, which TLS 1.2 has, is switched off for its connection, whatever the context says.
+
     Raises:
         ValueError: the context verifies the server, and there is no name to compare.
     """
@@ -184,6 +186,7 @@ class OpenSslMachine:
         self._role = role
         self._name: str | None = None
         self._tls = tls = SSL.Connection(context, None)
+        tls.set_options(SSL.OP_NO_RENEGOTIATION)
         if role is not INITIATOR:
             tls.set_accept_state()
             return

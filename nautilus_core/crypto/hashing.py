@@ -44,12 +44,17 @@ def _hmac_over(new: Callable[[bytes], _Hash], block_size: int) -> Hmac:
 
 
 def _hmac_pair_over(new: Callable[[bytes], _Hash], block_size: int) -> HmacPair:
-    """The same of (key, message, message) for two messages under one key, which is padded once."""
+    """The same of (key, message, message) for two messages under one key, which is padded and hashed once."""
 
     def hmac_pair(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
         padded = key.ljust(block_size, b"\0")
-        inner, outer = padded.translate(_INNER_PAD), padded.translate(_OUTER_PAD)
-        return new(outer + new(inner + first).digest()).digest(), new(outer + new(inner + second).digest()).digest()
+        inner, outer = new(padded.translate(_INNER_PAD)), new(padded.translate(_OUTER_PAD))
+        other_inner, other_outer = inner.copy(), outer.copy()
+        inner.update(first)
+        outer.update(inner.digest())
+        other_inner.update(second)
+        other_outer.update(other_inner.digest())
+        return outer.digest(), other_outer.digest()
 
     return hmac_pair
 

@@ -155,11 +155,12 @@ def verify_tls(credential_type: str, presented: Presented, proved: PublicKey, ve
             expected="one key, in a handshake of TLS 1.3",
             received=f"{len(presented.keys)} keys, in one of {version}",
         )
-    if presented.keys[0] != proved:
+    shown = presented.keys[0]
+    if shown is not proved and shown != proved:
         raise AuthenticationFailed(
             "the peer did not prove that it owns its key",
             expected=f"the certificate's key, {proved.peer_id}",
-            received=f"another key, {presented.keys[0].peer_id}",
+            received=f"another key, {shown.peer_id}",
             hint="this side's kind of credential reads the certificates in a way of its own",
         )
     return VerifiedPeer(_ONLY_VERIFICATION, credential_type, proved, presented)

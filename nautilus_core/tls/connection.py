@@ -31,6 +31,8 @@ _SERVER_WITHOUT_CACHE: Final = _SERVER | SSL.OP_NO_TICKET
 _CHUNK: Final = 16_384
 _NO_PROTOCOL: Final = AlertCode.NO_APPLICATION_PROTOCOL
 _PRE_SHARED_KEY: Final = 41
+_SELECTED: Final = b"\x00\x29\x00\x02"
+"""How the extension begins in which a server selects a pre-shared key: its type, and the length of one number."""
 _SERVER_HELLO: Final = b"\x02"
 _HANDSHAKE_RECORD: Final = b"\x16"
 _forget_errors: Final[Callable[[], object]] = getattr(getattr(SSL, "_lib", None), "ERR_clear_error", lambda: None)
@@ -74,24 +76,17 @@ class Connection:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._begin()
-        self._left -= len(received)
-        if self._left < 0:
-            problem = TlsProblem(
-                InvalidMessage.__name__,
-                "the peer's TLS flights are over the limit",
-                expected=f"at most {MAX_RECEIVED} bytes",
-                received=f"{MAX_RECEIVED - self._left}",
-                alert=AlertCode.RECORD_OVERFLOW,
-            )
-            return TlsFlight(b"", None, problem)
         try:
             if received:
+                left = self._left = self._left - len(received)
+                if left < 0:
+                    return TlsFlight(b"", None, _too_long(MAX_RECEIVED - left))
                 connection.bio_write(received)
             connection.do_handshake()
         except SSL.WantReadError:
             data = _output(connection)
-            if self._role is not INITIATOR:
-                self._resumed = self._resumed or resumes(data)
+            if self._role is not INITIATOR and not self._resumed:
+                self._resumed = resumes(data)
             return TlsFlight(data)
         except SSL.Error as error:
             data, self._connection = _output(connection), None
@@ -164,6 +159,16 @@ class Connection:
         return _trailing(connection)
 
 
+def _too_long(received: int) -> TlsProblem:
+    return TlsProblem(
+        InvalidMessage.__name__,
+        "the peer's TLS flights are over the limit",
+        expected=f"at most {MAX_RECEIVED} bytes",
+        received=f"{received}",
+        alert=AlertCode.RECORD_OVERFLOW,
+    )
+
+
 def _verify_result(connection: SSL.Connection) -> int:
     """Why OpenSSL did not verify the chain (X509_STORE_CTX_get_error(3)), for the error's words: pyOpenSSL has no call for it."""
     try:
@@ -189,15 +194,11 @@ def select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
 
 def _output(connection: SSL.Connection) -> bytes:
     """What TLS has to send."""
-    parts: list[bytes] = []
     try:
-        while True:
-            part = connection.bio_read(_CHUNK)
-            if len(part) < _CHUNK and not parts:
-                return part
-            parts.append(part)
+        data = connection.bio_read(_CHUNK)
     except SSL.WantReadError:
-        return b"".join(parts)
+        return b""
+    return data if len(data) < _CHUNK else data + _output(connection)
 
 
 def _certificates(connection: SSL.Connection, role: Role) -> tuple[bytes, ...]:
@@ -239,7 +240,7 @@ def _reason(error: SSL.Error) -> str:
 def resumes(flight: bytes) -> bool:
     """Whether a flight of our own server begins with a ServerHello that selects a pre-shared key (RFC 8446 section 4.2.11)."""
     hello = _first_message(flight)
-    if len(hello) < 39 or hello[:1] != _SERVER_HELLO:
+    if _SELECTED not in hello or len(hello) < 39 or hello[:1] != _SERVER_HELLO:
         return False
     place = 39 + hello[38] + 3  # message header, version, random; session id, cipher suite, compression
     end = place + 2 + int.from_bytes(hello[place : place + 2], "big")
@@ -253,12 +254,12 @@ def resumes(flight: bytes) -> bool:
 
 def _first_message(flight: bytes) -> bytes:
     """What a flight's first records hold up to those of another type; a message can lie across several (RFC 8446 section 5.1)."""
-    parts, place = [], 0
-    while flight[place : place + 1] == _HANDSHAKE_RECORD:
+    message, place = b"", 0
+    while flight.startswith(_HANDSHAKE_RECORD, place):
         end = place + 5 + int.from_bytes(flight[place + 3 : place + 5], "big")
-        parts.append(flight[place + 5 : end])
+        message += flight[place + 5 : end]
         place = end
-    return b"".join(parts)
+    return message
 
 
 class Facts(NamedTuple):

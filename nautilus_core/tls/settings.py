@@ -44,6 +44,7 @@ class TlsSettings:
         alpn_names: as they were given.
         facts: what the context is set to; None without one.
         asks: the verify mode of a server that asks for a certificate; 0 for one that does not.
+        piece: the most of a flight that one message carries, in bytes.
 
     Raises:
         LocalProtocolError: pyOpenSSL is not there.
@@ -60,6 +61,7 @@ class TlsSettings:
     suites: Mapping[str, CipherSuite] = field(init=False)
     facts: Facts | None = field(init=False, default=None)
     asks: int = field(init=False, default=0)
+    piece: int = field(init=False)
     _connection: Callable[..., TlsEnd] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -79,13 +81,9 @@ class TlsSettings:
             put(self, "facts", facts)
             put(self, "asks", module.asking(anonymous=self.trust.anonymous) if asks_client else 0)
             put(self, "_connection", module.Connection)
+        put(self, "piece", self.message - _ROOM)
         put(self, "alpn", alpn)
         put(self, "suites", suites)
-
-    @property
-    def piece(self) -> int:
-        """The most of a flight that one message carries, in bytes."""
-        return self.message - _ROOM
 
     def check_role(self, role: Role) -> None:
         """Raise `ValueError` where this side cannot play `role`."""

@@ -16,7 +16,8 @@ import json
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,6 +42,7 @@ from .floor import make_floor
 from .tls import make_tls
 
 PROTOCOL: Final = "acme/1"
+NOTHING: Final[Mapping[str, Callable[[], None]]] = MappingProxyType({})
 
 
 def make_profiles(keys: tuple[Ed25519PrivateKey, Ed25519PrivateKey], extra: int = 0) -> tuple[Profile, Profile]:
@@ -95,6 +97,10 @@ def sizes(initiator_profile: Profile, responder_profile: Profile) -> tuple[int, 
     return sum(message.size for message in messages if not message.sealed), first, second, third, fourth
 
 
+def _nothing() -> None:
+    """What most cases need before they run."""
+
+
 def timed(function: Callable[[], Any], count: int = 1) -> float:
     """Microseconds for one call, over `count` calls."""
     start = time.perf_counter()
@@ -103,16 +109,24 @@ def timed(function: Callable[[], Any], count: int = 1) -> float:
     return (time.perf_counter() - start) / count * 1e6
 
 
-def interleaved(cases: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Microseconds of each case in each round; within a round the cases run one after the other."""
-    for function in cases.values():
-        timed(function, 5)
+def interleaved(
+    cases: dict[str, Callable[[], Any]], rounds: int, prepare: Mapping[str, Callable[[], None]] = NOTHING
+) -> dict[str, list[float]]:
+    """Microseconds of each case in each round; within a round the cases run one after the other.
+
+    `prepare` is called before a case of that name, and not timed.
+    """
+    for name, function in cases.items():
+        for _ in range(5):
+            prepare.get(name, _nothing)()
+            function()
     results: dict[str, list[float]] = {name: [] for name in cases}
     gc.collect()
     gc.disable()
     try:
         for _ in range(rounds):
             for name, function in cases.items():
+                prepare.get(name, _nothing)()
                 results[name].append(timed(function))
     finally:
         gc.enable()

@@ -3,13 +3,21 @@
     python -m tests.benchmarks.tls_step [--json] [--rounds N]
 
 Both ends show a certificate of one authority (ECDSA P-256), and OpenSSL verifies the two chains, in all cases with the same two
-contexts. *Bare* makes the two connections and the handshake, and no more; *bare with results* takes from both what a step takes,
-too: the exporter's output and the peer's certificates. *step* is `TlsStep` alone, between a stream and a transcript
-that stand ready: the same flights in frames and in the transcript, the exporter's output into the key schedule, the peer's
-certificate read and judged by a policy. *profile* is the whole of `profiles.tls`: fresh engines, hello, suites, TLS, both
-Finished, all events drained, until the initiator's channel has opened the responder's acceptance. *authorities* is the same
-where OpenSSL verifies no chain, and `trust.authorities()` does. Each is interleaved with the bare
-handshake, call by call, with the garbage collector off; a ratio is the median over the rounds of (ours / bare in the same round).
+contexts, made before the clock runs: what a user of pyOpenSSL makes, without a cache of sessions. *Bare* makes the two
+connections, and takes the same three flights through the same memory BIOs in the same number of calls, and no more.
+
+One thing differs. At the end of a handshake OpenSSL's server makes and encrypts two session tickets, as a user of pyOpenSSL
+gets it, although nobody takes them; `TlsStep` never resumes, and tells its server's connections to encrypt none. *no tickets*
+is the ratio to the same bare handshake where the contexts say so as well (`OP_NO_TICKET`). *with results* is that to the bare
+handshake where both ends take from it what a step takes, too: the exporter's output and the peer's certificate.
+
+*step* is `TlsStep` alone, between a stream and a transcript that the engine has made: the same flights in frames and in the
+transcript, the exporter's output into the key schedule, the peer's certificates read (the last ones are remembered) and judged
+by a policy. What the engine makes is made right before the clock runs, and dropped after. *profile* is the whole of
+`profiles.tls`: fresh engines, hello, suites, TLS, both Finished, all events drained, until the initiator's channel has opened
+the responder's acceptance. *authorities* is the same where OpenSSL verifies no chain, and `trust.authorities()` does. Each is
+interleaved with the bare handshakes, call by call, with the garbage collector off; a ratio is the median over the rounds of
+(ours / bare in the same round), *best* that of the best rounds of both.
 """
 
 from __future__ import annotations
@@ -59,12 +67,14 @@ CERTIFICATES: Final = {
 }
 
 
-def make_context(role: Role, *, verifies: bool) -> SSL.Context:
+def make_context(role: Role, *, verifies: bool = True, tickets: bool = True) -> SSL.Context:
     """What a user of pyOpenSSL makes for a connection with certificates at both ends."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     CERTIFICATES[role].configure_cert(context)
+    if not tickets:
+        context.set_options(SSL.OP_NO_TICKET)
     if verifies:
         AUTHORITY.configure_trust(context)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
@@ -112,12 +122,25 @@ class StepAlone:
         self.context.select_hash(suite.hash.name)
 
 
-def step_alone(settings: Mapping[Role, TlsSettings], rounds: int) -> Callable[[], TlsStep]:
-    """The step at both ends, to its commits. What the engine has made by then is made before the clock runs."""
-    made = [tuple([StepAlone(role, settings[role]) for role in Role]) for _ in range(rounds + 10)]
+class StepsAlone:
+    """The step at both ends, to its commits.
 
-    def run() -> TlsStep:
-        sender, receiver = made.pop()
+    What the engine has made by then is made in `prepare`, right before the clock runs; what it keeps is dropped there, too.
+    """
+
+    def __init__(self, settings: Mapping[Role, TlsSettings]) -> None:
+        self._settings = settings
+        self._ends: tuple[StepAlone, ...] = ()
+
+    def prepare(self) -> None:
+        """Drop the last two ends, and make two."""
+        for end in self._ends:
+            end.context.forget()  # nothing stays behind that only a collector finds
+        self._ends = tuple([StepAlone(role, self._settings[role]) for role in Role])
+
+    def run(self) -> None:
+        """One handshake of TLS."""
+        sender, receiver = self._ends
         while not receiver.step.finished:
             framed, _ = sender.stream.write(sender.step, sender.step.write(sender.context))
             sender.transcript.update(framed)
@@ -131,12 +154,8 @@ def step_alone(settings: Mapping[Role, TlsSettings], rounds: int) -> Callable[[]
             sender, receiver = receiver, sender
             if sender.step.finished:
                 break
-        for end in (sender, receiver):
+        for end in self._ends:
             end.step.commit(end.context)
-            end.context.forget()  # of the engine, too, nothing stays behind that only a collector finds
-        return sender.step
-
-    return run
 
 
 def whole(made: Mapping[Role, Profile], wall_time: datetime | None = None) -> Callable[[], None]:
@@ -165,26 +184,30 @@ def whole(made: Mapping[Role, Profile], wall_time: datetime | None = None) -> Ca
 def measure(rounds: int) -> dict[str, Any]:
     """Run all cases."""
     anybody = trust.anyone(kinds=["x509"])
-    verifying = {role: make_context(role, verifies=True) for role in Role}
+    verifying = {role: make_context(role) for role in Role}
     open_minded = {role: make_context(role, verifies=False) for role in Role}
-    settings = {role: TlsSettings(verifying[role], anybody) for role in Role}
+    alone = StepsAlone({role: TlsSettings(verifying[role], anybody) for role in Role})
     by_us = {INITIATOR: trust.authorities([ROOT], name=NAME), RESPONDER: trust.authorities([ROOT])}
-    cases: dict[str, Callable[[], Any]] = {
+    bares: dict[str, Callable[[], Any]] = {
         "bare": bare(verifying),
+        "no tickets": bare({role: make_context(role, tickets=False) for role in Role}),
         "with results": bare(verifying, results=True),
-        "step": step_alone(settings, rounds),
+    }
+    cases: dict[str, Callable[[], Any]] = {
+        "step": alone.run,
         "profile": whole({role: profiles.tls(verifying[role], trust=anybody) for role in Role}),
         "authorities": whole(
             {role: profiles.tls(open_minded[role], trust=by_us[role]) for role in Role}, datetime.now(UTC)
         ),
     }
-    group = cases["bare"]().get_group_name()
+    group = bares["bare"]().get_group_name()
     results: dict[str, Any] = {}
-    for name in ("step", "profile", "authorities"):
-        times = interleaved({one: cases[one] for one in ("bare", "with results", name)}, rounds)
+    for name, case in cases.items():
+        times = interleaved({**bares, name: case}, rounds, {"step": alone.prepare})
         results[f"{name}_ratio_to_bare"] = ratio(times, name)
-        results[f"{name}_ratio_to_bare_with_results"] = ratio(times, name, "with results")
         results[f"{name}_ratio_to_bare_best_round"] = min(times[name]) / min(times["bare"])
+        results[f"{name}_ratio_to_bare_without_tickets"] = ratio(times, name, "no tickets")
+        results[f"{name}_ratio_to_bare_with_results"] = ratio(times, name, "with results")
         results[f"{name}_us"] = statistics.median(times[name])
         results[f"{name}_bare_us"] = statistics.median(times["bare"])
     return results | {"group": group}
@@ -192,18 +215,18 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """The results for people."""
-    lines = [
-        f"{'both sides, mutual, ' + str(results['group']):<46}{'us':>8}{'bare us':>10}{'ratio':>8}{'best':>8}{'with results':>14}"
-    ]
+    title = f"both sides, mutual, {results['group']}"
+    lines = [f"{title:<46}{'us':>7}{'bare us':>9}{'ratio':>7}{'best':>7}{'no tickets':>12}{'with results':>14}"]
     for name, words in (
         ("step", f"TlsStep alone (at most {LIMIT})"),
         ("profile", "profiles.tls, whole"),
         ("authorities", "profiles.tls, chains judged by authorities()"),
     ):
-        times = f"{results[f'{name}_us']:>8.0f}{results[f'{name}_bare_us']:>10.0f}"
-        best = results[f"{name}_ratio_to_bare_best_round"]
-        other = results[f"{name}_ratio_to_bare_with_results"]
-        lines.append(f"{words:<46}{times}{results[f'{name}_ratio_to_bare']:>8.3f}{best:>8.3f}{other:>14.3f}")
+        to_bare = f"{name}_ratio_to_bare"
+        line = f"{words:<46}{results[f'{name}_us']:>7.0f}{results[f'{name}_bare_us']:>9.0f}{results[to_bare]:>7.3f}"
+        for which, width in (("best_round", 7), ("without_tickets", 12), ("with_results", 14)):
+            line += f"{results[f'{to_bare}_{which}']:>{width}.3f}"
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from .certified import CA, CERTIFICATE, CLIENT_CERTIFICATE, STRANGER
 from .helpers import initiator, listening, responder
 from .processes import PATIENCE
 from .test_cli import free_port, run, start_listener
+from .transfers import end, start, wait_for
 
 TRUST = ("--trust", "anyone")
 LISTEN = (*TRUST, "--tls", "--tls-cert")
@@ -85,6 +86,7 @@ def test_a_certificate_at_both_ends(files: Path) -> None:
     [
         (RESPONDER, ("--tls",), "--tls needs --tls-cert FILE where we listen"),
         (RESPONDER, ("--tls-cert", "x"), "--tls-cert goes with --tls"),
+        (None, ("--tls", "--tls-cert", "server.pem", "--tls-name", "x"), "--tls-name is for who dials"),
         (INITIATOR, ("--tls-name", "x"), "--tls-name goes with --tls"),
         (INITIATOR, ("--tls", "--tls-key", "x"), "--tls-key goes with --tls-cert"),
         (RESPONDER, ("--tls", "--tls-cert", "missing.pem"), "missing.pem"),
@@ -93,15 +95,38 @@ def test_a_certificate_at_both_ends(files: Path) -> None:
     ],
 )
 def test_what_does_not_go_together(
-    files: Path, monkeypatch: pytest.MonkeyPatch, role: Role, arguments: tuple[str, ...], said: str
+    files: Path, monkeypatch: pytest.MonkeyPatch, role: Role | None, arguments: tuple[str, ...], said: str
 ) -> None:
+    """With no role, of a command that could dial as well, and listens."""
     monkeypatch.chdir(files)
     parser = argparse.ArgumentParser()
-    add_tls(parser, listens=role is RESPONDER)
+    add_tls(parser, listens=None if role is None else role is RESPONDER)
     options = parser.parse_args(arguments)
     options.address = ("127.0.0.1", 1)
     with pytest.raises((ValueError, OSError), match=said):
-        tls_from(options, role)
+        tls_from(options, role or RESPONDER)
+
+
+@pytest.mark.parametrize("sender_listens", [False, True])
+def test_files_go_inside_tls_whoever_listens(files: Path, sender_listens: bool) -> None:
+    (files / "file").write_bytes(b"inside" * 50_000)
+    port = free_port()
+    tls = (*TRUST, "--tls", "--json")
+    there, here = (*tls, "--tls-cert", "server.pem"), (*tls, "--tls-ca", "ca.pem")
+    if sender_listens:
+        listener = start(files, "send", "file", port, "--listen", *there)
+        wait_for(listener, "listening")
+        dialler = start(files, "receive", port, "--connect", "--output", "got", *here)
+    else:
+        listener = start(files, "receive", port, "--output", "got", *there)
+        wait_for(listener, "listening")
+        dialler = start(files, "send", "file", port, *here)
+    for process in (dialler, listener):
+        code, _, said = end(process)
+        assert code == 0, said
+        (connected,) = [note for note in map(json.loads, said.splitlines()) if "suite" in note]
+        assert (connected["tls"], connected["tls_binding"]) == ("TLSv1.3", "tls-exporter")
+    assert (files / "got").read_bytes() == b"inside" * 50_000
 
 
 def test_the_command_says_so_on_one_line() -> None:

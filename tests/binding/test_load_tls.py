@@ -5,15 +5,16 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
+import anyio
 import pytest
 
 from nautilus_anyio import ListenerLimits, connect
 from nautilus_anyio.tls import has_record
 from nautilus_core import HandshakeError
 
-from .certified import HOST, client, client_context, server
+from .certified import HOST, LIBRARIES, Library, client, client_context, server
 from .helpers import initiator
-from .test_load import Peer, listening, until
+from .test_load import FLIGHT_ALERT, Peer, listening, until
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +57,20 @@ async def test_who_is_refused_hears_nothing_in_the_clear_and_may_come_again() ->
         await until(listener, lambda counters: not counters.in_progress)
         async with await connect(HOST, port, initiator(), tls=client("ssl")):
             pass
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_a_handshake_that_failed_inside_tls_needs_no_place_to_say_so(library: Library) -> None:
+    """Its last words wait for the peer to close, and TLS stands between them and the listener; that peer does not close."""
+    async with listening(tls=server(library), limits=ListenerLimits(handshakes=1, patience=60)) as (port, listener):
+        stranger = await anyio.connect_tcp(HOST, port, ssl_context=client_context("ssl"), tls_standard_compatible=False)
+        async with stranger:
+            await stranger.send(b"SSH-2.0-nobody\r\n")
+            assert (await stranger.receive())[0] == FLIGHT_ALERT
+            async with await connect(HOST, port, initiator(), tls=client(library)):
+                assert not listener.counters.failed  # it has not closed yet
+        counters = await until(listener, lambda counters: bool(counters.failed))
+        assert (counters.failed, counters.refused) == ({"InvalidMessage": 1}, {})
 
 
 async def test_a_silent_peer_is_cut() -> None:

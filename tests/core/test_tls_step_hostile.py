@@ -166,6 +166,26 @@ def test_empty_flights_lead_nowhere(profiles: tuple[Profile, Profile], sender: R
     assert "an empty flight" in str(victim.error)
 
 
+def test_nothing_may_come_while_the_last_flight_goes_out_in_pieces() -> None:
+    """Its sender has its result, and takes no more of TLS: only that the peer has heard."""
+    big = AUTHORITY.issue_cert(*[f"name-{number}.{'x' * 50}.example" for number in range(100)])
+    pieces = client(small(big), limits=Limits(message=4096)), server(small(SERVER))
+    assert completed(succeed(run(*pieces)).initiator).count("tls") == 5
+    for more in (b"\x17\x03\x03\x00\x15" + bytes(21), b"\x15\x03\x03\x00\x02\x02\x30", b"x"):
+
+        def answer(fields: list[Any], more: bytes = more) -> None:
+            fields[2] = fields[2] or more
+
+        pair = run(*pieces, tamper=altered("tls", answer, RESPONDER))
+        error = pair.initiator.error
+        assert isinstance(error, InvalidMessage)
+        assert error.step == "tls"
+        assert error.message == "more of TLS than a handshake"
+        assert error.received == f"{len(more)} bytes"
+        assert error.alert == AlertCode.UNEXPECTED_MESSAGE
+        assert isinstance(pair.responder.error, PeerAborted)
+
+
 class Babbling(Entropy):
     """Lets TLS say more than it has to."""
 

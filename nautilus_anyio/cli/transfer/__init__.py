@@ -24,6 +24,7 @@ from ..output import Output, interrupted
 from ..recording import add_recording
 from ..retrying import add_retry, check_retry
 from ..serving import add_bound, run_until_signal
+from ..tls import add_tls
 from .files import Destination, Source
 from .messages import PROTOCOL, SameRole
 from .receive import Receiver
@@ -35,6 +36,7 @@ _SEND_EXAMPLES: Final = """\
   nautilus send disk.img host:7000                            to `nautilus receive 0.0.0.0:7000` on host
   nautilus send *.jpg host:7000 --identity node.pem --trust pinned:key:...
   nautilus send disk.img 0.0.0.0:7000 --listen                to `nautilus receive host:7000 --connect`
+  nautilus send disk.img host:7000 --tls --tls-ca ca.pem      inside TLS
   while nautilus send disk.img host:7000; [ $? = 4 ]; do sleep 9; done    again until the connection holds
 
 What was interrupted goes on where it stopped when both commands are run again; what is there already is not sent twice."""
@@ -44,6 +46,7 @@ _RECEIVE_EXAMPLES: Final = """\
   nautilus receive 0.0.0.0:7000 --directory inbox --keep      from anywhere, until Ctrl-C
   nautilus receive 0.0.0.0:7000 --output disk.img --force     under a name of our own
   nautilus receive host:7000 --connect                        from `nautilus send disk.img 0.0.0.0:7000 --listen`
+  nautilus receive 7000 --tls --tls-cert server.pem           inside TLS, bound to its connection
 
 A file appears under its name when it is whole and its SHA-256 is right; until then it is .NAME.part, which a next attempt
 goes on from. Delete that file to give up."""
@@ -63,6 +66,7 @@ def add_commands(commands: Any) -> None:
     )
     add_retry(parser)
     add_profile(parser)
+    add_tls(parser, listens=None)
     add_recording(parser)
     add_backend(parser)
     what = "receive the files that a peer sends; resumes, and compares checksums"
@@ -88,6 +92,7 @@ def add_commands(commands: Any) -> None:
     add_bound(parser)
     add_limits(parser)
     add_profile(parser)
+    add_tls(parser, listens=None)
     add_recording(parser)
     add_backend(parser)
 
