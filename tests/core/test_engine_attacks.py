@@ -310,6 +310,18 @@ def test_a_policy_whose_remember_asks_or_waits_is_refused() -> None:
             type("Own", (type(trust.anyone()),), {"remember": function})
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("nothing", [list, tuple])
+def test_a_built_in_step_cannot_be_replaced_by_nothing(name: str, nothing: Callable[[], Any]) -> None:
+    with pytest.raises(LocalProtocolError, match="belongs to the protocol and cannot be removed"):
+        alice().replace(name, nothing)
+
+
+def test_a_step_of_ones_own_can_be_replaced_by_nothing() -> None:
+    profile = alice().insert_before("initiator-finished", note()).replace("note", list)
+    assert profile.outline.names == BUILT_IN
+
+
 # ------------------------------------------------------------ memory, numbers
 
 

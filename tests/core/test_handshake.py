@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from datetime import UTC, datetime
 from types import ModuleType, TracebackType
@@ -572,6 +573,16 @@ def test_exactly_the_limit_of_messages_is_used(more: int, fits: bool) -> None:
         *both(lambda profile: profile.insert_before("initiator-finished", lambda: Talk(length=5)), limits=limits)
     )
     assert agreed(pair) is fits
+
+
+def test_exactly_the_limit_of_bytes_is_read() -> None:
+    profiles = both(lambda profile: profile.insert_before("initiator-finished", note(text=bytes(4000))))
+    length = sum(map(len, run(*profiles).initiator.flights))
+    for limit, fits in ((length, True), (length - 1, False)):
+        limits = Limits(message=4096, handshake=limit)
+        pair = run(profiles[0], dataclasses.replace(profiles[1], limits=limits))
+        assert agreed(pair) is fits
+        assert fits or "longer than its limit" in str(pair.responder.error)
 
 
 def test_a_list_cannot_be_edited_once_a_commit_has_failed() -> None:
