@@ -242,7 +242,6 @@ class Context:
         self.session = None
         self.peer = None
         self._early_secret = b""
-        self._when_complete.clear()
 
 
 def _only_in_commit(what: str) -> LocalProtocolError:

@@ -406,7 +406,7 @@ class Handshake:
         """Poison everything; queue the alert. The error is raised when the events before it have been handed out."""
         self._state = State.FAILED
         self._error = error
-        if isinstance(error, (HandshakeError, LocalProtocolError)):
+        if isinstance(error, HandshakeError):
             release_frames(error)
         self._traceback = error.__traceback__
         self.steps.editable = False

@@ -94,8 +94,10 @@ class Profile:
         A built-in step's successor keeps its name, its sender and what it provides.
         """
         position = self._position(name)
-        old = self.make_steps()[position]
-        for step in made_by(factory):
+        old, new = self.make_steps()[position], made_by(factory)
+        if not new:
+            refuse_removal(old)
+        for step in new:
             refuse_replacement(old, step)
         return self._edit(position, position + 1, factory)
 

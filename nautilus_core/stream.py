@@ -189,14 +189,13 @@ class NautilusStream(HandshakeStream):
     def write(self, step: HandshakeStep[Any], message: Any) -> Outgoing:
         """Encode, frame, seal where keys are established, and queue."""
         body = step.encode(message)
-        key = self._writing
-        size = len(body) + (HEADER_LENGTH if key is None else _SEALED_OVERHEAD)
+        size = len(body) + (HEADER_LENGTH if self._writing is None else _SEALED_OVERHEAD)
         if size > self._longest:
             raise _too_long(step, size, self._longest)
         frame = plain = _pack_header(_HANDSHAKE_HEADER + len(body)) + body
-        if key is not None:
+        if self._writing is not None:  # in no variable: the frames of an error that a step raises outlive the keys
             head = _pack_header(_HEADER_BEFORE + size)
-            frame = head + key.seal(body, head)
+            frame = head + self._writing.seal(body, head)
         self._to_send.append(frame)
         return plain, size
 
@@ -223,10 +222,9 @@ class NautilusStream(HandshakeStream):
         left = self._bytes_left = self._bytes_left - size
         if left < 0:
             raise self._over_limits()
-        key = self.reading
-        if key is None:
+        if self.reading is None:
             return step.decode(data[body_start:end]), data[start:end], size
-        body = key.open(data[body_start:end], data[start:body_start])
+        body = self.reading.open(data[body_start:end], data[start:body_start])
         return step.decode(body), _pack_header(word - TAG_LENGTH) + body, size
 
     def _take_alert(self, head: bytes) -> None:

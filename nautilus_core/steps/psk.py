@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from ..crypto.hashing import HASHES, HashFunction
 from ..crypto.key_schedule import binder
-from ..errors import AlertCode, AuthenticationFailed, InvalidMessage
+from ..errors import AlertCode, AuthenticationFailed, InvalidMessage, LocalProtocolError
 from ..identity.psks import MAX_PSK_IDENTITY, PSK_HASHES, PreSharedKey
 from ..role import INITIATOR, RESPONDER, Role, Stage
 from ..step import Message, MessageStep
@@ -111,7 +111,11 @@ class PskAgreement:
 
     def extract(self, context: Context, function: HashFunction, imported: bytes) -> bytes:
         """The early secret of a psk (RFC 8446 section 7.1)."""
-        return context.entropy.extract(function, bytes(function.digest_size), imported)
+        size = function.digest_size
+        early = context.entropy.extract(function, bytes(size), imported)
+        if len(early) != size:  # an empty one stands for no psk at all: whoever has none would do
+            raise LocalProtocolError(f"an Entropy's extract() gives {size} bytes of {function}, not {len(early)}")
+        return early
 
     def choose(self, suites: Sequence[str]) -> int | None:
         """On the responder: the place of the psk that goes with the best of `suites`; None where none is known."""

@@ -613,6 +613,16 @@ def test_a_request_is_not_answered_after_a_close() -> None:
     assert responder.data_to_send() == b""
 
 
+def test_a_request_that_was_read_before_a_close_is_not_answered_after_it() -> None:
+    initiator, responder = ends()
+    initiator.update_keys(ask_peer=True)
+    responder.receive_data(initiator.data_to_send())
+    assert responder.next_event() == KeyUpdated(INITIATOR)
+    responder.close()
+    assert deliver(responder, initiator) == [PeerClosed()]
+    assert initiator.next_event() == PeerClosed()
+
+
 @pytest.mark.parametrize("close_first", [True, False])
 def test_nothing_at_all_is_sent_after_a_close_not_even_an_alert(close_first: bool) -> None:
     initiator, responder = ends()
@@ -791,6 +801,15 @@ def test_after_a_failure_every_call_raises_and_there_are_no_keys(failed: Callabl
     assert responder.data_to_send() == b""
     assert not hasattr(responder, "_reading")
     assert not hasattr(responder._writer, "_key")
+
+
+@pytest.mark.parametrize("failed", [failed_by_a_forgery, failed_by_the_application, failed_by_truncation])
+def test_an_initiator_that_fails_before_it_is_accepted_has_no_key(failed: Callable[[SecureChannel], None]) -> None:
+    initiator = end(INITIATOR)
+    failed(initiator)
+    assert initiator._rejection is None
+    assert not hasattr(initiator, "_reading")
+    assert not hasattr(initiator._writer, "_key")
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -342,6 +342,7 @@ def test_a_hash_and_a_secret_are_fixed_once() -> None:
     for call, text in (
         (lambda context: context.select_hash("SHA256"), "already selected"),
         (lambda context: context.establish(bytes(32)), "already established"),
+        (lambda context: context.use_psk("late", bytes(32)), "before a shared secret is established"),
     ):
 
         def edit(profile: Profile, call: Callable[[Context], object] = call) -> Profile:

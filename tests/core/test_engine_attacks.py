@@ -218,20 +218,30 @@ def keys_of(engine: Handshake) -> list[object]:
     return [key for key in (stream["_writing"], stream["reading"], context["schedule"]) if key is not None]
 
 
-def test_an_error_of_our_own_leaves_no_key_in_its_frames() -> None:
-    def make() -> CustomProtocolStep[bytes]:
-        return CustomProtocolStep("custom", INITIATOR, write=lambda _: bytes(70_000), read=lambda *_: None)
+class Undecodable(CustomProtocolStep[bytes]):
+    """A step whose decoding fails, as nobody has foreseen."""
 
-    initiator, responder = both(lambda profile: profile.insert_before("initiator-finished", make))
-    pair = run(initiator, responder)
-    error = pair.initiator.error
-    assert isinstance(error, LocalProtocolError)
+    def decode(self, body: bytes) -> bytes:
+        """Fail."""
+        raise KeyError("tenant")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_an_error_that_is_no_handshakes_has_no_key_in_its_frames(role: Role) -> None:
+    kind, length = (CustomProtocolStep[bytes], 70_000) if role is INITIATOR else (Undecodable, 1)
+
+    def make() -> CustomProtocolStep[bytes]:
+        return kind("custom", INITIATOR, write=lambda _: bytes(length), read=lambda *_: None)
+
+    pair = run(*both(lambda profile: profile.insert_before("initiator-finished", make)))
+    error = (pair.initiator if role is INITIATOR else pair.responder).error
+    assert isinstance(error, LocalProtocolError if role is INITIATOR else KeyError)
     traceback, names = error.__traceback__, []
     while traceback is not None:
         names.append(traceback.tb_frame.f_code.co_name)
         assert not any(isinstance(value, TrafficKey) for value in traceback.tb_frame.f_locals.values())
         traceback = traceback.tb_next
-    assert names[-1] == "write"
+    assert ("write" if role is INITIATOR else "read") in names
 
 
 class Forgetful(TrustPolicy):
@@ -307,6 +317,18 @@ def test_a_policy_whose_remember_asks_or_waits_is_refused() -> None:
     for function in (asking_commit, waiting_commit):
         with pytest.raises(LocalProtocolError, match="remember cannot ask or wait"):
             type("Own", (type(trust.anyone()),), {"remember": function})
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("nothing", [list, tuple])
+def test_a_built_in_step_cannot_be_replaced_by_nothing(name: str, nothing: Callable[[], Any]) -> None:
+    with pytest.raises(LocalProtocolError, match="belongs to the protocol and cannot be removed"):
+        alice().replace(name, nothing)
+
+
+def test_a_step_of_ones_own_can_be_replaced_by_nothing() -> None:
+    profile = alice().insert_before("initiator-finished", note()).replace("note", list)
+    assert profile.outline.names == BUILT_IN
 
 
 # ------------------------------------------------------------ memory, numbers

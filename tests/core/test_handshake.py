@@ -54,7 +54,6 @@ from .helpers import (
     SEALED_FROM,
     Talk,
     Welcome,
-    agreed,
     alice,
     asking,
     begun,
@@ -547,31 +546,6 @@ def test_what_is_held_while_paused_is_bounded() -> None:
     with pytest.raises(PeerAborted, match="it is busy") as told:
         channel.next_event()
     assert told.value.retryable
-
-
-@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False)])
-def test_exactly_the_limit_is_held(more: int, fits: bool) -> None:
-    initiating, responding = both(
-        lambda profile: profile.insert_before("initiator-finished", asking()), limits=Limits(held=1000)
-    )
-    pair = run(initiating, responding)
-    responder = pair.responder.handshake
-    held = len(responder._stream.peek())
-    responder.receive_data(bytes(1000 - held + more))
-    if fits:
-        assert responder.next_event() is PAUSED
-    else:
-        with pytest.raises(HandshakeError, match="too much before it was accepted"):
-            responder.next_event()
-
-
-@pytest.mark.parametrize(("more", "fits"), [(0, True), (-1, False)])
-def test_exactly_the_limit_of_messages_is_used(more: int, fits: bool) -> None:
-    limits = Limits(messages=len(BUILT_IN) + 5 + more)
-    pair = run(
-        *both(lambda profile: profile.insert_before("initiator-finished", lambda: Talk(length=5)), limits=limits)
-    )
-    assert agreed(pair) is fits
 
 
 def test_a_list_cannot_be_edited_once_a_commit_has_failed() -> None:

@@ -20,6 +20,7 @@ from nautilus_core import (
     RESPONDER,
     AlertCode,
     AuthenticationFailed,
+    Entropy,
     Handshake,
     HandshakeError,
     InvalidMessage,
@@ -28,10 +29,12 @@ from nautilus_core import (
     PeerAborted,
     PreSharedKey,
     Profile,
+    Role,
     VerifiedPeer,
     profiles,
     trust,
 )
+from nautilus_core.crypto.hashing import HashFunction
 from nautilus_core.testing import Pair, RecordingEntropy
 from nautilus_core.transcript import ReplayDiverged, replay
 
@@ -565,6 +568,24 @@ def test_after_a_failure_between_the_psk_and_the_key_agreement_nothing_extracted
     assert context.psk == "office"
     assert pair.initiator.error is not None
     assert context._early_secret == b""
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+@pytest.mark.parametrize("role", Role)
+def test_an_extraction_that_is_none_does_not_stand_for_a_psk(role: Role, length: int) -> None:
+    class Broken(Entropy):
+        """Of a store of keys that does not answer."""
+
+        def extract(self, function: HashFunction, salt: bytes, psk: bytes) -> bytes:
+            """Nothing, or something else."""
+            return bytes(length)
+
+    sides = {INITIATOR: side("alice", key()), RESPONDER: side("bob", key())}
+    engines = {one: Handshake(one, sides[one], entropy=Broken() if one is role else Entropy()) for one in Role}
+    pair = run(engines[INITIATOR], engines[RESPONDER])
+    end = pair.initiator if role is INITIATOR else pair.responder
+    assert isinstance(end.error, LocalProtocolError)
+    assert f"gives 32 bytes of SHA256, not {length}" in str(end.error)
 
 
 def test_a_psk_is_for_the_commit_of_one_step() -> None:

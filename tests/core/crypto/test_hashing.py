@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+import sys
 from typing import Any
 
 import pytest
@@ -172,3 +173,15 @@ def test_the_hash_is_selected_once() -> None:
         transcript.select(SHA384)
     transcript.update(b"abc")
     assert transcript.digest() == SHA256.digest(b"abc")
+
+
+def test_what_has_entered_the_hash_is_not_kept() -> None:
+    transcript = TranscriptHash()
+    message = bytes(bytearray(1000))
+    before = sys.getrefcount(message)
+    transcript.update(message)
+    assert sys.getrefcount(message) == before + 1
+    transcript.select(SHA256)
+    assert sys.getrefcount(message) == before
+    with pytest.raises(LocalProtocolError, match="not kept"):
+        transcript.content()
