@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nautilus_anyio import load_psks, transcript
+from nautilus_anyio import Counters, Durations, ListenerLimits, Retry, load_psks, transcript
 from nautilus_anyio.pictures import as_text
 from nautilus_core import Identity, profiles, trust
 from nautilus_core.transcript import ladder_of, ladder_of_profile
@@ -231,6 +233,38 @@ def test_the_first_picture_of_the_protocol_has_the_messages_of_the_default_profi
     assert re.findall(r">>\w: ([\w-]+)", picture)[: len(names) + 1] == [*names, "accept"]
     said = re.findall(r"[\w-]+", " ".join(re.findall(r">>\w: (.*)", again.replace("(the guess)", ""))))
     assert sorted(said) == sorted([*names, "initiator-key-share-retry", "accept"])
+
+
+def test_the_guide_names_every_argument_of_the_default_profile() -> None:
+    table = (ROOT / "docs/guide.md").read_text().partition("## Profiles\n")[2].partition("\n\nA `Profile`")[0]
+    arguments = set(signature(profiles.nautilus).parameters)
+    first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == arguments
+
+
+def test_the_defaults_of_trying_again_are_those_that_are_named() -> None:
+    text = (ROOT / "docs/binding.md").read_text()
+    default = Retry()
+    assert (
+        f"`Retry()` is {default.attempts} attempts within {default.timeout:g} seconds, with waits from "
+        f"{default.wait_initial:g} to {default.wait_max:g} seconds, and up to {default.jitter:g} more by chance."
+        in text
+    )
+
+
+def test_the_limits_of_a_listener_have_the_defaults_that_are_named() -> None:
+    text = (ROOT / "docs/binding.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+)(?: s)? \|", text, re.MULTILINE))
+    said = {name: "none" if value is None else f"{value:g}" for name, value in asdict(ListenerLimits()).items()}
+    assert rows == said
+
+
+def test_the_metrics_of_a_listener_are_those_that_are_named() -> None:
+    text = (ROOT / "docs/binding.md").read_text()
+    rows = re.findall(r"^\| `(nautilus\.[\w.]+)` \| (\w+) \| `([^`]+)` \|", text, re.MULTILINE)
+    one = {"InvalidMessage": 1}
+    counters = Counters(1, 0, 0, 1, one, {"busy": 1}, 0, one, Durations((), 0, 0.0, 0.0))
+    assert list(dict.fromkeys((metric.name, metric.kind, metric.unit) for metric in counters.as_metrics())) == rows
 
 
 def headings(document: Path) -> set[str]:
