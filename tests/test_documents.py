@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 
 from nautilus_anyio import Counters, Durations, ListenerLimits, Retry, load_psks, transcript
+from nautilus_anyio.cli import make_parser
+from nautilus_anyio.cli.usage import UsageError
 from nautilus_anyio.pictures import as_text
 from nautilus_core import Identity, profiles, trust
 from nautilus_core.transcript import ladder_of, ladder_of_profile
@@ -202,6 +206,20 @@ WHOLE = {
 }
 """The programs of these documents that tests here and of the bindings' signers run as a whole, by words in them."""
 
+OF_OTHERS = {
+    *("--fixtures", "--nautilus-record", "--record-everything"),  # pytest's, with our plugin
+    *(
+        "--rounds",
+        "--write",
+        "--schedules",
+        "--first",
+        "--seconds",
+        "--jobs",
+        "--corpus",
+        "--times",
+    ),  # of what measures
+}
+
 ELSEWHERE = ("README.md", "docs/noise.md", "docs/transcripts.md")
 """Documents all of whose programs have a test of their own, which counts them."""
 
@@ -268,6 +286,41 @@ def test_the_metrics_of_a_listener_are_those_that_are_named() -> None:
     one = {"InvalidMessage": 1}
     counters = Counters(1, 0, 0, 1, one, {"busy": 1}, 0, one, Durations((), 0, 0.0, 0.0))
     assert list(dict.fromkeys((metric.name, metric.kind, metric.unit) for metric in counters.as_metrics())) == rows
+
+
+def commands_in(document: str) -> list[str]:
+    """The commands of `nautilus` in a document: lines of its blocks for a shell, and what stands in the text."""
+    text = (ROOT / document).read_text()
+    blocks = "\n".join(re.findall(r"```shell\n(.*?)```", text, re.DOTALL))
+    lines = re.findall(r"^nautilus (.*?)(?:\s+#.*)?$", blocks, re.MULTILINE)
+    return lines + re.findall(r"`nautilus ([^`\n]+)`", text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_of_the_documents_parses(document: str) -> None:
+    for line in commands_in(document):
+        complaint = ""
+        try:
+            make_parser().parse_args(shlex.split(line))
+        except UsageError as error:
+            complaint = str(error)
+        # a name alone, as of `nautilus send`, stands for the command
+        assert not complaint or "are required" in complaint, f"{line}: {complaint}"
+
+
+def test_every_option_in_the_documents_is_one() -> None:
+    def options_of(parser: argparse.ArgumentParser) -> set[str]:
+        found = set(parser._option_string_actions)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found |= set().union(*(options_of(command) for command in action.choices.values()))
+        return found
+
+    known = options_of(make_parser()) | OF_OTHERS
+    for document in DOCUMENTS:
+        spans = re.findall(r"`([^`\n]*)`", re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL))
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", " ".join(spans)):
+            assert option in known, f"{option} in {document}"
 
 
 def headings(document: Path) -> set[str]:
