@@ -43,7 +43,7 @@ from .identity.did import ResolveIdentity
 from .identity.identities import ANONYMOUS, Anonymous, Identity
 from .identity.keys import PublicKey
 from .identity.peers import ClaimedPeer, Peer, VerifiedPeer, certify
-from .identity.policy import Decision, TrustPolicy
+from .identity.policy import TrustPolicy
 from .identity.psks import PreSharedKey
 from .identity.targets import Identities
 from .identity.trust import InMemoryKnownPeers, KnownPeers
@@ -53,7 +53,7 @@ from .profile import Profile
 from .role import INITIATOR, RESPONDER, Role, Stage
 from .session import Session
 from .state import State
-from .step import CustomProtocolStep, HandshakeStep, Message, MessageStep, MultiMessageStep, Reading, Writing
+from .step import CustomProtocolStep, HandshakeStep, Message, MessageStep, MultiMessageStep
 from .steplist import StepList
 from .steps.authentication import Authentication
 from .steps.cipher_suite import CipherSuiteAck, CipherSuiteExchange
@@ -93,7 +93,6 @@ __all__ = [
     "CustomProtocolStep",
     "DataReceived",
     "DatagramChannel",
-    "Decision",
     "Entropy",
     "Event",
     "Handshake",
@@ -131,7 +130,6 @@ __all__ = [
     "Profile",
     "PublicKey",
     "Question",
-    "Reading",
     "ResolveIdentity",
     "Role",
     "SecureChannel",
@@ -152,7 +150,6 @@ __all__ = [
     "TrustPolicy",
     "UpgradeToTls",
     "VerifiedPeer",
-    "Writing",
     "certify",
     "lay_out",
     "noise",

@@ -195,6 +195,9 @@ class Session:
             LocalProtocolError: the second time, and for a session that has no such keys, or whose channel has them.
         """
         if self._datagram_maker is None:
-            raise LocalProtocolError("the session's datagram keys were taken already, or it has none")
+            raise LocalProtocolError(
+                "the session's datagram keys were taken already, or it has none "
+                "(hint: profiles.nautilus(..., datagrams=True) makes some)"
+            )
         maker, self._datagram_maker = self._datagram_maker, None
         return maker()

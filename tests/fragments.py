@@ -1,7 +1,7 @@
 """What stands around those pieces of the documents that are no whole programs: what they use, and what must come of them.
 
-A piece is known by words in it. It runs in one process, between what makes its names and what looks at the outcome; pieces
-with `await` run inside an async function, beside a listener where they call one.
+A piece is known by words in it. It runs between what makes its names and what looks at the outcome; pieces with `await` run
+inside an async function, beside a listener where they call one.
 """
 
 from __future__ import annotations
@@ -239,10 +239,7 @@ async def call_and_close(listener):
         "acme/known_peers",
         BINDING
         + """\
-import os
-import sys
 from pathlib import Path
-os.environ["HOME"] = sys.argv[1]
 """,
         """\
 node = profiles.nautilus(identity=alice, trust=policy)

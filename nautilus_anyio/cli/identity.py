@@ -24,7 +24,15 @@ from ..pictures.words import printable
 from ..psk_file import PskFile, load_psks
 from ..stores import save_identity
 from .asking import words_in_lines
-from .options import add_command, add_group, add_passphrase, identity_from, passphrase_in, passphrase_typed
+from .options import (
+    add_command,
+    add_group,
+    add_passphrase,
+    identity_from,
+    own_identity,
+    passphrase_in,
+    passphrase_typed,
+)
 from .output import Output
 
 _KEYGEN_EXAMPLES: Final = """\
@@ -35,6 +43,7 @@ _KEYGEN_EXAMPLES: Final = """\
   nautilus keygen node.pem --x509-self-signed --name node.example    with a certificate"""
 
 _SHOW_EXAMPLES: Final = """\
+  nautilus identity show                          who we are where no --identity is given
   nautilus identity show node.pem                 what to pin: --trust pinned:key:...
   nautilus identity show node.pem --json          for a script
   nautilus identity show ca.pem                   the certificates of an authority
@@ -76,7 +85,11 @@ def add_commands(commands: Any) -> None:
     verbs = add_group(commands, "identity", "look at an identity", _SHOW_EXAMPLES)
     parser = add_command(verbs, "show", "show what peers know an identity by", _SHOW_EXAMPLES, show)
     parser.add_argument(
-        "file", type=Path, help="private key of `nautilus keygen`; also certificates in PEM, or pre-shared keys"
+        "file",
+        type=Path,
+        nargs="?",
+        help="private key of `nautilus keygen` (default: this user's, made at first use); also certificates in PEM, or "
+        "pre-shared keys",
     )
     add_passphrase(parser)
 
@@ -126,14 +139,15 @@ def _generate(options: argparse.Namespace) -> Identity:
 
 def show(options: argparse.Namespace) -> int:
     """Show the public side of a file: a private key with what it presents, certificates alone, or pre-shared keys."""
-    with options.file.open("rb") as file:
+    path = own_identity(options.output) if options.file is None else options.file
+    with path.open("rb") as file:
         beginning = file.read(_LONGEST_LOOK)
     if beginning.lstrip().startswith(_CERTIFICATE) and b" PRIVATE KEY-----" not in beginning:
-        describe_certificates(options.output, certificates_in(options.file.read_bytes()))
+        describe_certificates(options.output, certificates_in(path.read_bytes()))
     elif _PSKS.search(beginning):
-        describe_psks(options.output, load_psks(options.file))
+        describe_psks(options.output, load_psks(path))
     else:
-        describe(options.output, identity_from(options.file, options.passphrase_file))
+        describe(options.output, identity_from(path, options.passphrase_file))
     return 0
 
 

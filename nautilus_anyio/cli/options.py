@@ -238,23 +238,22 @@ def _identity(options: argparse.Namespace) -> Identity | Anonymous:
         if options.did:
             raise ValueError("--anonymous does not go with --did: say who we are, or do not")
         return ANONYMOUS
-    path = options.identity
-    if path is None:
-        path = configuration() / "identity.pem"
-        _make_identity(path, options.output)
+    path = own_identity(options.output) if options.identity is None else options.identity
     identity = identity_from(path, options.passphrase_file)
     return identity.with_did() if options.did and identity.did is None else identity
 
 
-def _make_identity(path: Path, output: Output) -> None:
-    """The identity of who names none, made once, so that peers know it again."""
+def own_identity(output: Output) -> Path:
+    """Where the identity of who names none is; it is made once, so that peers know it again."""
+    path = configuration() / "identity.pem"
     if path.exists():
-        return
+        return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity = Identity.generate()
     with suppress(FileExistsError):  # another process was first
         save_identity(path, identity)
         output.note(f"made an identity for this user, {identity.peer_id}, in {path}", peer_id=identity.peer_id)
+    return path
 
 
 _LONGEST_PASSPHRASE: Final = 65_536  # bytes

@@ -49,6 +49,15 @@ def start_listener(port: int, *arguments: str | Path, **files: object) -> subpro
     raise RuntimeError("the listener did not start")
 
 
+def test_who_names_no_identity_can_look_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    first, again = run("identity", "show"), run("identity", "show")
+    assert first.returncode == 0
+    assert "made an identity for this user" in first.stderr
+    assert (again.stdout, again.stderr) == (first.stdout, "")
+    assert run("identity", "show", tmp_path / "nautilus" / "identity.pem").stdout == first.stdout
+
+
 @pytest.mark.parametrize("scheme", ["ed25519", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "ml-dsa-65"])
 def test_keygen_writes_a_private_file_and_shows_the_fingerprint(tmp_path: Path, scheme: str) -> None:
     file = tmp_path / "identity.pem"
@@ -161,7 +170,7 @@ def test_the_wrong_key_is_refused_on_one_line(tmp_path: Path) -> None:
         (["listen", "1", "--max-connections", "3"], 2, "goes with --exec or --forward"),
         (["connect", "1", "--max-connections", "3"], 2, "goes with --listen"),
         (["connect", "1", "--nonsense"], 2, "unrecognized arguments: --nonsense; try nautilus connect --help"),
-        (["identity", "show"], 2, "required: file; try nautilus identity show --help"),
+        (["keygen"], 2, "required: file; try nautilus keygen --help"),
         (["frobnicate"], 2, "'frobnicate'"),
         (["inspect", "1", "--timeout", "nan"], 2, "'nan' is no time: expected seconds, more than 0"),
         (["inspect", "1", "--patience", "inf"], 2, "'inf' is no time"),
