@@ -33,7 +33,8 @@ from nautilus_core import (
 
 from .errors import ChannelFailed, TransportFailed
 from .key_log import KeyLogFile
-from .stream import LINGER, SecureStream, last_words
+from .last_words import LINGER, last_words
+from .stream import SecureStream
 from .tls import Tls
 from .transcript import Record
 

@@ -22,7 +22,8 @@ from nautilus_core import INITIATOR, AlertCode, HandshakeError, HandshakeTimeout
 from .admission import ListenerLimits, Place, Places, source_of
 from .counters import Counters, Refusal, Tally
 from .errors import ChannelFailed, TransportFailed
-from .stream import SecureStream, last_words
+from .last_words import last_words
+from .stream import SecureStream
 from .tls import has_record
 
 Handler: TypeAlias = Callable[[SecureStream], Awaitable[Any]]

@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 from anyio import (
     BrokenResourceError,
-    BusyResourceError,
     CancelScope,
     ClosedResourceError,
     EndOfStream,
@@ -38,26 +37,11 @@ from nautilus_core import (
 from nautilus_core.identity.peers import Peer
 
 from .errors import ChannelFailed, TransportFailed
+from .last_words import GONE, LINGER, last_words
 
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4
 _CLOSE_GRACE: Final = 2.0
-_LAST_WORDS_GRACE: Final = 1.0
-LINGER: Final = 0.25
-"""Seconds of silence after which a peer that has not closed is not waited for any more."""
-
-_DRAIN_LIMIT: Final = 4 * 1024 * 1024
-
-_GONE: Final = (
-    HandshakeError,
-    LocalProtocolError,
-    BrokenResourceError,
-    BusyResourceError,
-    ClosedResourceError,
-    EndOfStream,
-    OSError,
-)
-"""What says, while a stream is being closed, that there is nobody left to say anything to."""
 
 
 class SecureAttribute(TypedAttributeSet):
@@ -281,7 +265,7 @@ class SecureStream(ByteStream):
         with move_on_after(_CLOSE_GRACE):
             try:
                 if self._failure is None:
-                    with suppress(*_GONE):
+                    with suppress(*GONE):
                         await self._say_goodbye()
                 self._closed = True
                 with suppress(OSError):
@@ -388,21 +372,3 @@ class SecureStream(ByteStream):
     def _failed(self, error: HandshakeError) -> ChannelFailed:
         self._failure = self._failure or error
         return ChannelFailed(self._failure)
-
-
-async def last_words(
-    transport: ByteStream, data: bytes | bytearray, grace: float = _LAST_WORDS_GRACE, *, shield: bool = True
-) -> None:
-    """Send an alert so that it arrives, and close: half-close, and throw away what still comes, for `grace` seconds at most.
-
-    Closing at once with unread data would make TCP send a reset, which discards what the peer has not read yet.
-    """
-    with move_on_after(grace, shield=shield), suppress(NotImplementedError, *_GONE):
-        if data:
-            await transport.send(cast("bytes", data))
-        await transport.send_eof()
-        drained = 0
-        while drained < _DRAIN_LIMIT:
-            drained += len(await transport.receive(_RECEIVE_SIZE))
-    with CancelScope(shield=True):  # what has failed is to be raised, and not a deadline that passes meanwhile
-        await aclose_forcefully(transport)
