@@ -57,6 +57,8 @@ class Place:
                 if self.path:
                     return await anyio.connect_unix(self.path)
                 return await anyio.connect_tcp(self.host, self.port)
+        except TimeoutError:
+            raise ConnectionError(f"no connection to the service at {self} in {round(timeout, 2):g} seconds") from None
         except (OSError, BrokenResourceError) as error:
             raise ConnectionError(f"no connection to {why(error, f'the service at {self}')}") from None
 
