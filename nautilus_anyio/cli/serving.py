@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -138,7 +139,7 @@ class BoundedListener(Listener[SocketStream]):
         self._make_room = make_room
         self._free = anyio.Semaphore(most)
         self._told = False
-        self._told_failure = -_TELL_EACH
+        self._told_failure = -inf
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
