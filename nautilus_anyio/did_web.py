@@ -121,12 +121,10 @@ class DidWebResolver:
             found = await anyio.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise Unresolvable(f"there is no host {place.host}") from error
-        addresses = list(dict.fromkeys(ip_address(entry[4][0].partition("%")[0]) for entry in found))
+        addresses = list(dict.fromkeys(ip_address(entry[4][0].partition("%")[0]) for entry in found))  # one at least
         allowed = [address for address in addresses if self._allows(address)]
         if not allowed:
-            raise NotPublic(
-                f"{place.host} has the address {addresses[0] if addresses else 'of nothing'}, which is not public"
-            )
+            raise NotPublic(f"{place.host} has the address {addresses[0]}, which is not public")
         return allowed[:_MOST_ADDRESSES]
 
     def _allows(self, address: _Address) -> bool:

@@ -1,4 +1,7 @@
-"""How a connection that has failed is ended so that the peer hears why. What is said is the engine's, or TLS's."""
+"""The end of a stream on which something is still to be said: that it arrives, and that nobody is waited for without end.
+
+What is said, and when, is known to those who say it: the engine, a channel, or TLS.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from .stores import StoreError
 
 _log: Final = logging.getLogger("nautilus_anyio.transcript")
 
-
 FilePath: TypeAlias = str | os.PathLike[str]
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from anyio import CancelScope, ClosedResourceError, create_task_group, current_time, sleep
@@ -34,7 +35,7 @@ _log: Final = logging.getLogger("nautilus_anyio")
 _ACCEPT_PAUSE: Final = 0.1
 _CLOSE_PAUSE: Final = 0.01
 _TELL_EACH: Final = 10.0
-"""Seconds between two warnings that connections are refused: there may be thousands a second."""
+"""Seconds between two warnings that connections are refused, or cannot be accepted: there may be thousands a second."""
 
 
 def _only_closed(error: Exception) -> bool:
@@ -103,7 +104,7 @@ class SecureListener(Listener[SecureStream]):
         self._reception = Reception(profile, limits, timeout, self._report, self._note_refusal, inside_tls=inside_tls)
         self._closed = False
         self._accepting: list[CancelScope] = []
-        self._told = -_TELL_EACH
+        self._told = -inf
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -202,6 +203,7 @@ async def accept_all(
         tasks: where it runs.
         make_room: called when there are no files left; gives some up, and says whether it could.
     """
+    told = -inf
     while True:
         try:
             return await listener.serve(serve_one, tasks)
@@ -209,7 +211,9 @@ async def accept_all(
             number = passing_errno(error)
             if number is None:
                 raise
-            _log.warning("accepting a connection failed: %s", os.strerror(number))
+            if current_time() - told >= _TELL_EACH:
+                told = current_time()
+                _log.warning("accepting a connection failed: %s", os.strerror(number))
             made_room = number in OUT_OF_FILES and make_room()
             await sleep(_CLOSE_PAUSE if made_room else _ACCEPT_PAUSE)  # until connections have ended
 

@@ -97,7 +97,7 @@ class Pump:
     async def _session(self) -> Session:
         try:
             return await self._until_there_is_a_session()
-        except TransportFailed:
+        except (TransportFailed, ChannelFailed):  # there is nothing left to say it on
             raise
         except Exception as error:
             if self._engine.state not in (State.COMPLETED, State.FAILED):  # a hook of the application raised

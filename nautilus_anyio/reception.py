@@ -34,7 +34,6 @@ ShakeHands: TypeAlias = Callable[[ByteStream, float | None], Awaitable[SecureStr
 _MOST_HELD: Final = 4096
 """Bytes of a first message that are held without an engine; a longer one takes a place before it is whole."""
 
-
 _CROWD: Final = 256
 """When so many connections wait, who is sent away is told and closed at once: most hear it, as all that they sent was read."""
 

@@ -143,8 +143,7 @@ class _Attempts:
         wait = max(self.current.next_wait, asked or 0.0) + random.uniform(0.0, retry.jitter)  # noqa: S311
         if current_time() + wait >= self._end:
             return False
-        if (
-            self._on_event is not None and isinstance(error, HandshakeError) and number != retry.attempts
-        ):  # after the last one stamina ends it
+        follows = number != retry.attempts  # after the last one stamina ends it
+        if self._on_event is not None and isinstance(error, HandshakeError) and follows:
             self._on_event(AttemptFailed(number, retry.attempts, error, wait))
         return wait

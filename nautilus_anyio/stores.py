@@ -217,15 +217,23 @@ def save_identity(path: str | os.PathLike[str], identity: Identity, passphrase: 
     target = Path(path).resolve()
     with _written_beside(target, identity.to_pem(passphrase)) as written:
         try:
-            os.link(written, target)  # whole at once, and never in the place of another
+            _take_name(target, written)
         except FileExistsError:
             raise FileExistsError(
                 errno.EEXIST, "there is a file already; a key is never overwritten", str(path)
             ) from None
-        except OSError:  # a file system without links: the name is taken first, then it gets its content
-            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            written.replace(target)
     sync_folder(target.parent)
+
+
+def _take_name(target: Path, written: Path) -> None:
+    """Let `written` be at `target` as well, or alone; never in the place of another file: `FileExistsError`."""
+    try:
+        os.link(written, target)  # whole at once
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the name is taken first, then it gets its content
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        written.replace(target)
 
 
 def load_identity(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Identity:

@@ -117,9 +117,9 @@ class FileRecorder:
             return
         self.recorder.close()
         try:
-            if not self._file.tell():  # there was no handshake
-                self.path.unlink(missing_ok=True)
-            self._file.close()
+            with self._file:
+                if not self._file.tell():  # there was no handshake
+                    self.path.unlink(missing_ok=True)
         except OSError as error:  # a network's file system may say so only here
             self.recorder.error = self.recorder.error or error
         stopped = self.recorder.error

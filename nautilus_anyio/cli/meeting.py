@@ -84,17 +84,17 @@ class Meeting:
 
             try:
                 stream = await self._shake_hands(raw, (limit, deadline), on_event=see)
-            except PeerAborted as error:
-                failure = self._with_a_hint(error)
             except Exception as error:  # raised below: a group would hide what it is
                 failure = error
             tasks.cancel_scope.cancel()
         if failure is not None:
+            if isinstance(failure, PeerAborted):
+                self._add_hint(failure)
             raise failure
         return stream
 
-    def _with_a_hint(self, error: PeerAborted) -> PeerAborted:
-        """A refusal of the peer, which says little, with what is likely to be behind it."""
+    def _add_hint(self, error: PeerAborted) -> None:
+        """Say what is likely to be behind a refusal of the peer, which itself says little."""
         with_psk = self._options.psk_file is not None
         match error.code, error.step:
             case AlertCode.NO_APPLICATION_PROTOCOL, _:
@@ -110,16 +110,8 @@ class Meeting:
             case AlertCode.STEP_LIST_MISMATCH, _:
                 hint = "the peer may want a pre-shared key: --psk-file FILE"
             case _:
-                return error
-        more = () if error.hint is None else (error.hint,)
-        return PeerAborted(
-            error.message,
-            code=error.code,
-            retry_after=error.retry_after,
-            authenticated=error.authenticated,
-            hint="; ".join((hint, *more)),
-            step=error.step,
-        )
+                return
+        error.hint = hint if error.hint is None else f"{hint}; {error.hint}"
 
     async def _say_that_we_wait(self) -> None:
         """When it takes a while: the peer's owner is being asked, and whoever sits here could call them."""

@@ -125,10 +125,8 @@ async def _talk(stream: SecureStream, output: Output) -> None:
             try:
                 await terminal.talk()
             except BaseException:
-                if (
-                    terminal.has_said_all
-                ):  # no alert can follow our close: a reset tells the peer, who waits for our end
-                    reset_at_close(stream)
+                if terminal.has_said_all:
+                    reset_at_close(stream)  # no alert can follow our close, and the peer waits for our end
                     await aclose_forcefully(stream)
                 raise
             if terminal.has_said_all:

@@ -7,7 +7,6 @@ completes a handshake that the peer would accept: whoever listens for one peer g
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -36,8 +35,7 @@ from nautilus_core.frames import FRAME_NAMES, HEADER_LENGTH, protocol_of
 from nautilus_core.identity.peers import Peer
 from nautilus_core.step import Reading
 
-from ..connect import handshake
-from ..errors import TransportFailed
+from ..connect import handshake, reach
 
 _ANONYMOUS: Final = ANONYMOUS.credential_type
 _HEAD: Final = 64
@@ -237,21 +235,24 @@ class Prober:
     async def listen(self) -> Seen:
         """Connect, say nothing, and see whether the peer speaks first; it has a part of the patience for that."""
         seen, stream = await self._connect("nothing")
-        with anyio.move_on_after(min(self.patience / _FIRST_WORD, self._left())):
-            await _read_head(stream)
-        await anyio.aclose_forcefully(stream)
+        try:
+            with anyio.move_on_after(min(self.patience / _FIRST_WORD, self._left())):
+                await _read_head(stream)
+        finally:
+            await anyio.aclose_forcefully(stream)
         return seen
 
     async def say(self, what: str, data: bytes) -> Seen:
         """Connect, send `data`, and see how the answer begins."""
         seen, stream = await self._connect(what)
-        with anyio.move_on_after(self._left()):
-            try:
+        try:
+            with anyio.move_on_after(self._left()):
                 await stream.send(data)
                 await _read_head(stream)
-            except (BrokenResourceError, OSError):
-                seen.ended = True
-        await anyio.aclose_forcefully(stream)
+        except (BrokenResourceError, OSError):
+            seen.ended = True
+        finally:
+            await anyio.aclose_forcefully(stream)
         return seen
 
     async def shake_hands(
@@ -275,13 +276,7 @@ class Prober:
         self.done.append(seen)
         self.on_probe()
         start = time.perf_counter()
-        try:
-            with anyio.fail_after(self._left()):
-                stream = await anyio.connect_tcp(self.host, self.port)
-        except TimeoutError as error:
-            raise TransportFailed("no connection in time") from error
-        except OSError as error:
-            raise TransportFailed("no connection", received=_cause(error)) from error
+        stream, _ = await reach(self.host, self.port, self._left())
         seen.connect = time.perf_counter() - start
         return seen, _Tap(stream, seen)
 
@@ -289,15 +284,6 @@ class Prober:
 async def _read_head(stream: _Tap) -> None:
     with suppress(EndOfStream, BrokenResourceError, OSError):
         await stream.receive()
-
-
-def _cause(error: BaseException) -> str:
-    """What the operating system says; where several addresses were tried, of the first."""
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    number = getattr(cause, "errno", None)
-    return os.strerror(number) if number is not None and number > 0 else getattr(cause, "strerror", None) or str(cause)
 
 
 def http_greeting(host: str) -> bytes:

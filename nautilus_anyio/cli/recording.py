@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Final, TypedDict
 
+from ..key_log import log_to
 from ..transcript import Recording, check_new, prepare_folder
 from .output import Output
 
@@ -51,14 +52,14 @@ def recording_from(options: argparse.Namespace, *, each: bool = False) -> Record
 
     Raises:
         ValueError: the options do not go together.
-        OSError: the folder cannot be made, or the file is there.
+        OSError: the folder cannot be made, the file is there, or the key log cannot be written.
     """
     path, secrets, key_log = options.record, options.record_secrets, options.dangerously_log_keys
     output: Output = options.output
     if secrets and path is None:
         raise ValueError("--record-secrets goes with --record PATH")
     _note_failures(output)
-    if key_log is not None:
+    if log_to(key_log) is not None:  # now, and not at the first peer
         output.note(f"the session's secrets go to {key_log}. {_DANGER}", key_log=str(key_log))
     if path is None:
         return Recorded(record=None, key_log=key_log)

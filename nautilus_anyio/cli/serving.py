@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +58,8 @@ class Place:
                 if self.path:
                     return await anyio.connect_unix(self.path)
                 return await anyio.connect_tcp(self.host, self.port)
+        except TimeoutError:
+            raise ConnectionError(f"no connection to the service at {self} in {round(timeout, 2):g} seconds") from None
         except (OSError, BrokenResourceError) as error:
             raise ConnectionError(f"no connection to {why(error, f'the service at {self}')}") from None
 
@@ -136,7 +139,7 @@ class BoundedListener(Listener[SocketStream]):
         self._make_room = make_room
         self._free = anyio.Semaphore(most)
         self._told = False
-        self._told_failure = -_TELL_EACH
+        self._told_failure = -inf
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:

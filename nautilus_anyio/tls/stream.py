@@ -195,11 +195,13 @@ async def handshake(transport: ByteStream, machine: Machine, role: Role) -> TlsS
         if data := machine.take():
             await transport.send(data)
     except EOFError:
+        await aclose_forcefully(transport)
         raise errors.ended_early() from None
     except HandshakeError:
         await last_words(transport, machine.take())
         raise
     except (BrokenResourceError, ClosedResourceError, OSError) as error:
+        await aclose_forcefully(transport)
         raise TransportFailed("the connection broke in the middle of the TLS handshake", step=errors.STEP) from error
     return TlsStream(transport, machine, role)
 

@@ -142,3 +142,16 @@ def test_a_transfer_is_recorded_and_what_cannot_be_written_is_noted(tmp_path: Pa
         process.communicate()
     assert (inbox / "data").read_bytes() == bytes(1000)
     assert transcript.read(tmp_path / "sent").whole
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("listen", "0", "--exec", "cat"), ("listen", "0"), ("connect", "1", "--listen", "0"), ("receive", "0", "--keep")],
+    ids=" ".join,
+)
+def test_a_key_log_that_cannot_be_written_is_told_at_once(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "missing" / "keys"
+    assert main([*command, "--trust", "anyone", "--anonymous", "--dangerously-log-keys", str(keys)]) == 1
+    assert capsys.readouterr().err == f"nautilus: {keys}: No such file or directory\n"

@@ -24,6 +24,7 @@ from nautilus_core.transcript.lines import Drawn
 from ..core.helpers import both
 from ..core.transcript.recording import Recorded
 from .processes import NAUTILUS
+from .test_stores import limited_files
 
 GATEWAY: Final = Identity.generate()
 DEVICE: Final = Identity.generate()
@@ -210,6 +211,16 @@ def test_redact_never_overwrites_and_is_the_owners_alone(field: Path, tmp_path: 
     assert "File exists" in complaint
     assert complaint.count("\n") == 1
     assert out.read_bytes() == written
+
+
+def test_a_full_disk_leaves_no_half_of_a_transcript(
+    field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "public.jsonl"
+    with limited_files(100):
+        assert main(["transcript", "redact", str(field), str(out)]) == 1
+    assert "File too large" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("profile", ["acme:make_profile", "acme:made"])

@@ -154,7 +154,7 @@ def test_ctrl_c_before_a_peer_comes(tmp_path: Path, inbox: Path) -> None:
     code, out, err = end(receiver)
     assert (code, out) == (130, "")
     assert err.count("\n") == 1
-    assert "interrupted while listening; start the transfer again" in err
+    assert err == "nautilus: interrupted while listening\n"  # there is nothing that could go on
     assert list(inbox.iterdir()) == []
 
 

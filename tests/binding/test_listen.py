@@ -158,7 +158,7 @@ async def test_running_out_of_file_descriptors_passes(caplog: pytest.LogCaptureF
             for client in (*crowd, *late, probe):
                 client.close()
         assert await says_it_back(await connect("127.0.0.1", port, initiator()))
-    assert "accepting a connection failed: Too many open files" in caplog.text
+    assert caplog.text.count("accepting a connection failed: Too many open files") == 1  # it was tried more often
 
 
 async def test_a_close_does_not_cut_off_what_was_sent_last() -> None:

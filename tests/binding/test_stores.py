@@ -229,7 +229,7 @@ def test_a_private_key_on_a_file_system_without_links(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "link", link)
     save_identity(tmp_path / "key.pem", BOB)
     assert load_identity(tmp_path / "key.pem").peer_id == BOB.peer_id
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="a key is never overwritten"):
         save_identity(tmp_path / "key.pem", MALLORY)
     assert load_identity(tmp_path / "key.pem").peer_id == BOB.peer_id
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,8 +11,9 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.streams.tls import TLSAttribute
 from OpenSSL import SSL
 
-from nautilus_anyio import Tls, TlsStream, connect
-from nautilus_core import INITIATOR, RESPONDER, Role
+from nautilus_anyio import Tls, TlsStream, connect, handshake, transcript
+from nautilus_core import INITIATOR, RESPONDER, InvalidMessage, PeerAborted, Role
+from nautilus_core.transcript.lines import Aborted
 
 from .certified import HOST, LIBRARIES, Library, client, client_context, server, server_context
 from .helpers import initiator, listening, raw_pair, responder
@@ -153,3 +155,27 @@ async def test_alpn_is_there(library: Library) -> None:
         with pytest.raises(EndOfStream):
             await stream.receive()
     assert selected == [("acme", True)]
+
+
+@both
+async def test_tls_that_fails_in_the_handshake_is_what_the_transcript_tells_of(
+    library: Library, tmp_path: Path
+) -> None:
+    one, other = await pair(library)
+    file = tmp_path / "handshake.jsonl"
+    async with other.transport_stream as raw:
+        await raw.send(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that nobody has sealed
+        with pytest.raises(InvalidMessage, match="TLS failed") as caught:
+            await handshake(one, RESPONDER, responder(), record=file)
+    aborted = [line for line in transcript.read(file).lines if isinstance(line, Aborted)]
+    assert [line.reason for line in aborted] == [caught.value.message]
+
+
+@both
+async def test_a_stream_that_ends_within_tls_is_closed(library: Library) -> None:
+    here, there = await raw_pair()
+    await there.aclose()
+    with pytest.raises(PeerAborted, match="the stream ended in the middle of the TLS handshake"):
+        await server(library).wrap(here, RESPONDER)
+    with pytest.raises(ClosedResourceError):
+        await here.send(b"x")

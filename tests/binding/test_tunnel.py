@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from nautilus_anyio.cli.serving import Place
 from nautilus_core import Identity
 
 from .processes import NAUTILUS, PATIENCE, Running, eventually, running
@@ -185,6 +186,20 @@ def test_a_slow_handshake_ends_in_time_and_others_do_not_wait_for_it(tunnel: Tun
         received(connection)
         connection.close()
     eventually(lambda: sum(note.get("kind") == "HandshakeTimeout" for note in tunnel.gate.notes) == 20)
+
+
+@pytest.mark.anyio
+async def test_a_service_that_does_not_answer_is_said_to_be_slow() -> None:
+    with socket.socket() as service, ExitStack() as waiting:
+        service.bind(("127.0.0.1", 0))
+        service.listen(0)
+        port = service.getsockname()[1]
+        for _ in range(4):  # its queue is full: whoever comes now is not answered
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        with pytest.raises(ConnectionError, match=f"no connection to the service at 127.0.0.1:{port} in 0.1 seconds"):
+            await Place("127.0.0.1", port).dial(0.1)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

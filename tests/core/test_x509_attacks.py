@@ -37,11 +37,9 @@ from .test_x509 import BOTH, LEAF, MIDDLE, NAME, ROOT, judged, policy_for, refus
 RSA = CERTIFIED_SCHEMES["rsa-pss-sha256"]
 
 
-def under(*extensions: x509.ExtensionType, by: Made = ROOT, subject: str = "Constrained") -> Made:
-    """An authority between the root and its peers, with these extensions."""
-    made = issue(ec.generate_private_key(ec.SECP256R1()), by=by, subject=subject, ca=True)
-    old = made.certificate
-    builder = (
+def names_key_and_dates_of(old: x509.Certificate) -> x509.CertificateBuilder:
+    """All of a certificate but its extensions and its signature."""
+    return (
         x509.CertificateBuilder()
         .subject_name(old.subject)
         .issuer_name(old.issuer)
@@ -50,6 +48,13 @@ def under(*extensions: x509.ExtensionType, by: Made = ROOT, subject: str = "Cons
         .not_valid_before(old.not_valid_before_utc)
         .not_valid_after(old.not_valid_after_utc)
     )
+
+
+def under(*extensions: x509.ExtensionType, by: Made = ROOT, subject: str = "Constrained") -> Made:
+    """An authority between the root and its peers, with these extensions."""
+    made = issue(ec.generate_private_key(ec.SECP256R1()), by=by, subject=subject, ca=True)
+    old = made.certificate
+    builder = names_key_and_dates_of(old)
     kinds = {type(extension) for extension in extensions}
     for extension in old.extensions:
         if type(extension.value) not in kinds:
@@ -112,16 +117,7 @@ def test_an_unknown_critical_extension_is_not_passed_over() -> None:
     strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
     for critical in (True, False):
         old = LEAF.certificate
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(old.subject)
-            .issuer_name(old.issuer)
-            .public_key(old.public_key())
-            .serial_number(old.serial_number)
-            .not_valid_before(old.not_valid_before_utc)
-            .not_valid_after(old.not_valid_after_utc)
-            .add_extension(strange, critical)
-        )
+        builder = names_key_and_dates_of(old).add_extension(strange, critical)
         for extension in old.extensions:
             builder = builder.add_extension(extension.value, extension.critical)
         made = Made(LEAF.key, builder.sign(MIDDLE.key, hashes.SHA256()))

@@ -280,8 +280,12 @@ def load(path: Path, *, cut_off: bool = False) -> Transcript:
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file that does not exist; `FileExistsError` where it does. By default it is its owner's alone."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except BaseException:
+        path.unlink(missing_ok=True)  # the half of it would be in the way, and pass for the whole
+        raise
 
 
 def _profile_for(options: argparse.Namespace, transcript: Transcript) -> tuple[ProfilePath | Guess | None, Profile]:

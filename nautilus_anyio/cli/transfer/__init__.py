@@ -182,8 +182,8 @@ def _run(
         return run_until_signal(run_to_the_end, backend=options.backend)
     except BaseException as error:
         if interrupted(error):
-            where = reporter.where() if reporter.name or dials else "while listening"
-            options.output.note(f"interrupted {where}; {_AGAIN}")
+            began = reporter.name or dials
+            options.output.note(f"interrupted {reporter.where()}; {_AGAIN}" if began else "interrupted while listening")
         raise
 
 
