@@ -16,13 +16,15 @@ import msgspec
 
 from fuzz.checks import Finding
 from fuzz.insecure import TAG
-from fuzz.people import PROFILES, profile
+from fuzz.people import BINDINGS, PROFILES, profile
 from fuzz.structure import changed_msgpack
 from fuzz.victim import play, provider, recorded
 from nautilus_core import HandshakeError, MultiMessageStep, Role
 
 _AGAIN: Final = ("responder-authentication", "initiator-authentication", "suites", "suite")
 """Messages that are not alike in all profiles, and so stand in the table with each of them."""
+_WITH_BINDINGS: Final = ("hello", "hello-response")
+"""Those that carry the extension `channel-binding` where the channel below has a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Place:
 
 @cache
 def places() -> tuple[Place, ...]:
-    """Every message that an engine reads, once; authentications and suites once for each profile."""
+    """Every message that an engine reads, once; authentications and suites once for each profile, hellos also with bindings."""
     found: dict[str, Place] = {}
     for name in PROFILES:
         for role in Role:
@@ -50,7 +52,8 @@ def places() -> tuple[Place, ...]:
                 if frame[0] != 0xE1:
                     continue
                 (step, *_), sealed = _decoded(frame)
-                label = f"{step}-{name}" if step in _AGAIN else step
+                again = step in _AGAIN or (name in BINDINGS and step in _WITH_BINDINGS)
+                label = f"{step}-{name}" if again else step
                 if label not in found:
                     body = frame[4 : -len(TAG)] if sealed else frame[4:]
                     before, after = b"".join(frames[:number]), b"".join(frames[number + 1 :])

@@ -21,6 +21,8 @@ from nautilus_core import (
     ANONYMOUS,
     INITIATOR,
     RESPONDER,
+    ChannelBinding,
+    ChannelBindings,
     Context,
     CustomProtocolStep,
     Identities,
@@ -217,9 +219,19 @@ PROFILES: Final[Mapping[str, Callable[[Role, bool], Profile]]] = MappingProxyTyp
         "psk": _psk,
         "x509": _x509,
         "did": _did,
+        "bound": _plain,
     }
 )
-"""Plain, hybrid, with a retry and custom steps, anonymous, a Noise protocol as a suite, and by kind of trust."""
+"""Plain, hybrid, with a retry and custom steps, anonymous, a Noise protocol as a suite, by kind of trust, bound to a channel."""
+
+BINDINGS: Final[Mapping[str, ChannelBindings]] = MappingProxyType(
+    {
+        "bound": ChannelBindings(
+            (ChannelBinding("tls-exporter", b"\x3c" * 32), ChannelBinding("tls-server-end-point", b"\xc3" * 48))
+        )
+    }
+)
+"""What names the channel below a profile's handshakes, at both ends; the others have none."""
 
 
 @cache

@@ -31,6 +31,9 @@ _BYTES: Final[list[Any]] = [
     bytes(1184),
 ]
 
+_ARRAYS: Final = [bytes((0x90 + count,)) for count in range(16)]
+"""How a short array begins in MessagePack."""
+
 _Change = Callable[[Any, random.Random], Any]
 
 
@@ -43,6 +46,10 @@ def change(value: Any, choose: random.Random, *, binary: bool) -> Any:
         place = choose.randrange(len(value))
         letter = choose.choice((value[choose.randrange(len(value))], chr(choose.randrange(32, 127)), "\x7f", "é", ""))
         return value[:place] + letter + value[place + choose.choice((0, 1, 1, 4)) :]
+    if isinstance(value, bytes) and value[:1] in _ARRAYS and choose.random() < 0.8:  # an extension's value, perhaps
+        inside = changed_msgpack(value, choose)
+        if inside is not None:
+            return inside
     if isinstance(value, bytes) and value and choose.random() < 0.6:
         place = choose.randrange(len(value))
         return (

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fuzz.checks import Finding, check_text
 from fuzz.insecure import FixedEntropy, insecure_provider
-from fuzz.people import NOW, PROFILES, PSK, SECRETS, answer, profile
+from fuzz.people import BINDINGS, NOW, PROFILES, PSK, SECRETS, answer, profile
 from nautilus_core import (
     INITIATOR,
     NEED_DATA,
@@ -51,7 +51,8 @@ def split_frames(data: bytes | bytearray) -> list[bytes]:
 
 def engine(role: Role, name: str, *, asks: bool = False) -> Handshake:
     """A fresh end of a handshake whose every draw is fixed."""
-    return Handshake(role, profile(role, name, asks), entropy=FixedEntropy(role), wall_time=NOW)
+    made = profile(role, name, asks)
+    return Handshake(role, made, entropy=FixedEntropy(role), wall_time=NOW, channel_bindings=BINDINGS.get(name))
 
 
 def _drain(handshake: Handshake) -> None:

@@ -67,6 +67,7 @@ def test_every_message_of_the_library_has_a_place_where_it_is_fuzzed() -> None:
     assert {"hello", "hello-response", "suites", "suite", "psk-offer", "psk-binders", "psk"} <= steps
     assert {"initiator-key-share", "initiator-key-share-retry", "responder-key-share"} <= steps
     assert {f"{role.value}-{what}" for role in Role for what in ("authentication", "finished")} <= steps
+    assert {"hello-bound", "hello-response-bound"} <= {place.label for place in messages.places()}
     assert {"talk", "asking", "note", "noise-0", "noise-1", "noise-2"} <= steps
 
 

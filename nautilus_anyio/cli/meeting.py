@@ -20,6 +20,7 @@ from nautilus_core import (
     PeerAborted,
     Profile,
     Role,
+    UpgradeToTls,
 )
 
 from ..connect import handshake, reach
@@ -50,22 +51,26 @@ class Meeting:
         profile: what the handshakes are made of.
         role: which end this is in them.
         each: whether there may be many handshakes, each with a transcript of its own.
+
+    Attributes:
+        profile: the same, with the upgrade to TLS where the options ask for one.
     """
 
     def __init__(self, options: argparse.Namespace, profile: Profile, role: Role, *, each: bool = False) -> None:
         self._options = options
-        self._profile = profile
         self._questions = Questions()
         self._documents = Documents(options.did_web_private)
         self._role = role
         self._tls = tls_from(options, role)
+        upgrades = self._tls is not None and self._tls.upgrade
+        self.profile = profile.insert_after("hello-response", UpgradeToTls) if upgrades else profile
         self._recorded = recording_from(options, each=each)
         self._told_that_we_wait = False
 
     @property
     def inside_tls(self) -> bool:
         """Whether TLS comes first."""
-        return self._tls is not None
+        return self._tls is not None and not self._tls.upgrade
 
     async def dial(self) -> SecureStream:
         """Connect to the address in the options, again where they say so; raises what `nautilus_anyio.connect` does."""
@@ -142,7 +147,7 @@ class Meeting:
             return await handshake(
                 raw,
                 self._role,
-                self._profile,
+                self.profile,
                 timeout=deadline - anyio.current_time(),
                 answer=answering(self._documents, asking),
                 on_event=on_event,

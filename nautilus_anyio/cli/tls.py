@@ -12,7 +12,7 @@ from nautilus_core import INITIATOR, Role
 
 from ..tls import Binding, Tls
 
-_WITH_TLS: Final = ("tls_ca", "tls_cert", "tls_key", "tls_name", "tls_binding")
+_WITH_TLS: Final = ("tls_ca", "tls_cert", "tls_key", "tls_name", "tls_binding", "tls_upgrade")
 
 _DEMANDED: Final = "demand a certificate by one of these authorities"
 _TRUSTED: Final = "whom TLS trusts, certificates in PEM (default: the system's authorities)"
@@ -46,6 +46,11 @@ def add_tls(parser: argparse.ArgumentParser, *, listens: bool | None) -> None:
         choices=["required", "offered", "off"],
         help="whether somebody who terminates TLS on the way is found out (default: required); off for a load balancer",
     )
+    add(
+        "--tls-upgrade",
+        action="store_true",
+        help="say hello in the clear, and go on inside TLS where the other end wants that, too; else without TLS",
+    )
 
 
 def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
@@ -57,7 +62,7 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
     """
     if not getattr(options, "tls", False):
         for name in _WITH_TLS:
-            if getattr(options, name, None) is not None:
+            if getattr(options, name, None):
                 raise ValueError(f"--{name.replace('_', '-')} goes with --tls")
         return None
     certificate, key, authorities = options.tls_cert, options.tls_key, options.tls_ca
@@ -77,7 +82,7 @@ def tls_from(options: argparse.Namespace, role: Role) -> Tls | None:
     try:
         context = make(role, certificate, key or certificate, authorities)
         own = None if role is INITIATOR else certificate.read_bytes()
-        return Tls(context, server_name=server_name, binding=binding, certificate=own)
+        return Tls(context, server_name=server_name, binding=binding, certificate=own, upgrade=options.tls_upgrade)
     except (ssl.SSLError, _openssl_error()) as error:
         files = ", ".join(str(file) for file in (certificate, key, authorities) if file is not None)
         raise ValueError(f"TLS cannot use {files}: expected certificates, and the key that fits, in PEM") from error

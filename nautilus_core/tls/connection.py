@@ -35,6 +35,8 @@ _SELECTED: Final = b"\x00\x29\x00\x02"
 """How the extension begins in which a server selects a pre-shared key: its type, and the length of one number."""
 _SERVER_HELLO: Final = b"\x02"
 _HANDSHAKE_RECORD: Final = b"\x16"
+_START: Final = getattr(SSL, "_ffi").new("char **") if hasattr(SSL, "_ffi") else None  # noqa: B009
+"""Where `_unread` is told the place of the bytes, which nobody looks at."""
 _forget_errors: Final[Callable[[], object]] = getattr(getattr(SSL, "_lib", None), "ERR_clear_error", lambda: None)
 """Empties OpenSSL's list of errors, which all connections of a thread share: a chain that a callback lets pass leaves some."""
 
@@ -210,15 +212,20 @@ def _certificates(connection: SSL.Connection, role: Role) -> tuple[bytes, ...]:
 
 
 def _trailing(connection: SSL.Connection) -> TlsProblem | None:
-    """Nothing may follow the peer's Finished."""
-    try:
-        connection.recv(1)
-    except SSL.WantReadError:
+    """Nothing may follow the peer's Finished, and be it a part of a record."""
+    unread = _unread(connection)
+    if unread == 0:
         return None
-    except SSL.Error as error:
-        received = _reason(error)
-    else:
-        received = "application data"
+    received = f"{unread} bytes"
+    if unread is None:
+        try:
+            connection.recv(1)
+        except SSL.WantReadError:
+            return None
+        except SSL.Error as error:
+            received = _reason(error)
+        else:
+            received = "application data"
     return TlsProblem(
         InvalidMessage.__name__,
         "more than a TLS handshake",
@@ -227,6 +234,17 @@ def _trailing(connection: SSL.Connection) -> TlsProblem | None:
         None,
         AlertCode.UNEXPECTED_MESSAGE,
     )
+
+
+def _unread(connection: SSL.Connection) -> int | None:
+    """How many of the peer's bytes OpenSSL has left in the memory BIO, which it empties record by record.
+
+    pyOpenSSL has no call for it: None where it cannot be seen. Then `recv` tells whole records, with an exception each time.
+    """
+    try:
+        return int(getattr(SSL, "_lib").BIO_get_mem_data(getattr(connection, "_into_ssl"), _START))  # noqa: B009
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _reason(error: SSL.Error) -> str:

@@ -88,6 +88,7 @@ def test_a_certificate_at_both_ends(files: Path) -> None:
         (RESPONDER, ("--tls-cert", "x"), "--tls-cert goes with --tls"),
         (None, ("--tls", "--tls-cert", "server.pem", "--tls-name", "x"), "--tls-name is for who dials"),
         (INITIATOR, ("--tls-name", "x"), "--tls-name goes with --tls"),
+        (INITIATOR, ("--tls-upgrade",), "--tls-upgrade goes with --tls"),
         (INITIATOR, ("--tls", "--tls-key", "x"), "--tls-key goes with --tls-cert"),
         (RESPONDER, ("--tls", "--tls-cert", "missing.pem"), "missing.pem"),
         (RESPONDER, ("--tls", "--tls-cert", "ca.pem"), "the key that fits, in PEM"),
@@ -127,6 +128,22 @@ def test_files_go_inside_tls_whoever_listens(files: Path, sender_listens: bool) 
         (connected,) = [note for note in map(json.loads, said.splitlines()) if "suite" in note]
         assert (connected["tls"], connected["tls_binding"]) == ("TLSv1.3", "tls-exporter")
     assert (files / "got").read_bytes() == b"inside" * 50_000
+
+
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("arguments", [(), ("--exec", "cat")], ids=["netcat", "exec"])
+def test_an_upgrade_where_both_ends_want_it(files: Path, both: bool, arguments: tuple[str, ...]) -> None:
+    port = free_port()
+    upgrade: tuple[str | Path, ...] = (*LISTEN, files / "server.pem", "--tls-upgrade", *arguments)
+    with start_listener(port, *upgrade, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as peer:
+        tls = ("--tls", "--tls-ca", str(files / "ca.pem"), "--tls-upgrade") if both else ()
+        done = run("connect", str(port), *TRUST, *tls, "--json")
+        assert done.returncode == 0, done.stderr
+        peer.terminate()
+        peer.wait(PATIENCE)
+    (connected,) = [note for note in notes(done) if "suite" in note]
+    found = connected.get("tls"), connected.get("tls_binding")
+    assert found == (("TLSv1.3", "tls-exporter") if both else (None, None))
 
 
 def test_the_command_says_so_on_one_line() -> None:

@@ -38,6 +38,7 @@ from nautilus_core.identity.credentials import Presented
 from nautilus_core.identity.keys import PublicKey
 from nautilus_core.identity.x509 import X509Chains
 from nautilus_core.testing import Pair, RecordingEntropy, ReplayingEntropy, Split, Tamper
+from nautilus_core.tls import connection
 from nautilus_core.tls.connection import LABEL, MAX_RECEIVED, resumes
 from nautilus_core.tls.flight import TlsFlight, TlsResult
 from nautilus_core.tls.problems import error_for, problem_of
@@ -201,11 +202,25 @@ class Babbling(Entropy):
         return TlsFlight(flight.data + more, flight.result, flight.problem) if flight.result else flight
 
 
-@pytest.mark.parametrize("more", [b"\x17\x03\x03\x00\x15" + bytes(21), b"\x16\x03\x03\x00\x05hello"])
+@pytest.mark.parametrize(
+    "more", [b"\x17\x03\x03\x00\x15" + bytes(21), b"\x16\x03\x03\x00\x05hello", b"\x17\x03\x03\x00", b"x"]
+)
 def test_nothing_may_follow_finished(profiles: tuple[Profile, Profile], more: bytes) -> None:
     pair = run(*profiles, entropies=(Babbling(more), Entropy()))
     assert isinstance(pair.responder.error, InvalidMessage)
     assert pair.responder.error.step == "tls"
+    assert pair.responder.error.received == f"{len(more)} bytes"
+
+
+def test_without_a_look_into_pyopenssl_whole_records_after_finished_are_told(
+    profiles: tuple[Profile, Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it keeps for itself may be called something else one day."""
+    monkeypatch.setattr(connection, "_START", None)
+    for more in (b"\x17\x03\x03\x00\x15" + bytes(21), b"\x16\x03\x03\x00\x05hello"):
+        pair = run(*profiles, entropies=(Babbling(more), Entropy()))
+        assert isinstance(pair.responder.error, InvalidMessage)
+        assert "more than a TLS handshake" in str(pair.responder.error)
 
 
 def failure(handshake: Handshake) -> HandshakeError | None:
