@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .transfers import end, free_port, start, wait_for
+from .processes import free_port
+from .transfers import end, start, wait_for
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

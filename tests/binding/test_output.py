@@ -18,8 +18,8 @@ from nautilus_anyio.cli.tables import amount
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
 from nautilus_anyio.pictures.words import printable
 
-from .processes import NAUTILUS
-from .test_cli import free_port, start_listener
+from .processes import NAUTILUS, free_port
+from .test_cli import start_listener
 
 
 def test_a_file_name_in_an_error_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
