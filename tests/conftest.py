@@ -1,8 +1,10 @@
-"""Fixtures that the whole suite shares: the two event loops, and how long hypothesis may take."""
+"""What the whole suite shares: the two event loops, how long hypothesis may take, and in how many processes it runs."""
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,7 +42,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs side by side on all cores, unless `-n` says otherwise; what is named runs in this process."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    xdist = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")
+    if whole and xdist and config.option.numprocesses is None and not config.option.collectonly:
+        config.option.numprocesses = "auto"
+    if xdist and config.option.dist == "no":
+        config.option.dist = "worksteal"  # a few files have most of the slow tests
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: a good part of the time goes into waiting."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Turn it on."""
+    """Turn the switch on; and where nobody wants bytecode in the folders, keep it elsewhere, not to compile again each time.
+
+    The tests start hundreds of processes that import all of the project.
+    """
     if config.getoption("record_everything"):
         config.pluginmanager.register(RecordEverything())
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) and "PYTHONPYCACHEPREFIX" not in os.environ:
+        bytecode = tempfile.TemporaryDirectory(prefix="bytecode-", ignore_cleanup_errors=True)
+        os.environ["PYTHONPYCACHEPREFIX"] = bytecode.name
+        config.add_cleanup(bytecode.cleanup)

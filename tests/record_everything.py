@@ -2,7 +2,8 @@
 
 Recorded with secrets and the whole channel, in memory; replayed with the handshake's own profile, while the fixtures of the
 test still stand. What comes out differently fails the test. Python processes that a test starts do the same at their end
-(`recorded_processes`), and say how it went in files of a folder, which are added up here.
+(`recorded_processes`), and say how it went in files of a folder, which are added up here. Where the tests run side by side
+(`pytest-xdist`), each worker does that for its own, and hands its sums over to the process that tells them at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -24,6 +25,7 @@ from .recorded_handshakes import Recording, Seam, outcome
 PROCESSES: Final = Path(__file__).parent / "recorded_processes"
 REPORTS: Final = "NAUTILUS_TESTS_REPORTS"
 
+_SUMS: Final = "record_everything"
 _TYPES: Final = "asks for the type of what a recorder wraps"
 NOT_RECORDED: Final[dict[str, str]] = {
     "core/test_handshake.py::test_a_session_has_one_channel": f"{_TYPES}: the channel",
@@ -97,8 +99,20 @@ class RecordEverything:
             self.counts.update({f"{what} (in processes)": count for what, count in report["counts"].items()})
             self.problems += report["problems"]
         self._reports.cleanup()
-        if self.problems:
+        told = getattr(session.config, "workeroutput", None)
+        if told is not None:
+            told[_SUMS] = {"counts": dict(self.counts), "listed": dict(self.listed), "problems": self.problems}
+        elif self.problems:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker has ended: add up what it has found. One that crashed has told nothing, and failed the tests."""
+        told = getattr(node, "workeroutput", {}).get(_SUMS)
+        if told is not None:
+            self.counts.update(told["counts"])
+            self.listed.update(told["listed"])
+            self.problems += told["problems"]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -22,6 +22,8 @@ import pytest
 from nautilus_anyio.cli import main
 from nautilus_core import Identity
 
+from .processes import free_port
+
 NAUTILUS = [sys.executable, "-m", "nautilus_anyio"]
 
 
@@ -29,14 +31,6 @@ def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProces
     """Run the command to its end."""
     command = [*NAUTILUS, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    """A port on which nobody listens just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start_listener(port: int, *arguments: str | Path, **files: object) -> subprocess.Popen[bytes]:

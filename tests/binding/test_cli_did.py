@@ -18,7 +18,8 @@ import trustme
 from nautilus_anyio import load_identity
 from nautilus_core.identity.multikey import encode_multikey
 
-from .test_cli import NAUTILUS, free_port, run, start_listener
+from .processes import free_port
+from .test_cli import NAUTILUS, run, start_listener
 
 
 def did_of(file: Path) -> str:

@@ -18,8 +18,8 @@ from nautilus_core import INITIATOR, RESPONDER, Role
 
 from .certified import CA, CERTIFICATE, CLIENT_CERTIFICATE, STRANGER
 from .helpers import initiator, listening, responder
-from .processes import PATIENCE
-from .test_cli import free_port, run, start_listener
+from .processes import PATIENCE, free_port
+from .test_cli import run, start_listener
 from .transfers import end, start, wait_for
 
 TRUST = ("--trust", "anyone")

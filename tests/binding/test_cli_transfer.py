@@ -18,8 +18,9 @@ import pytest
 
 from nautilus_core import Identity
 
+from .processes import free_port
 from .transfer_soak import Soak
-from .transfers import MIB, NAUTILUS, end, free_port, start, wait_for
+from .transfers import MIB, NAUTILUS, end, start, wait_for
 
 BACKENDS = ["asyncio", "trio"]
 

@@ -14,8 +14,8 @@ import pytest
 from nautilus_anyio.cli.failures import FailureNotes
 from nautilus_anyio.cli.output import Output
 
-from .processes import eventually, running
-from .test_cli import free_port, run, start_listener
+from .processes import eventually, free_port, running
+from .test_cli import run, start_listener
 
 TRUST = ("--trust", "anyone")
 

@@ -16,7 +16,7 @@ from anyio import ClosedResourceError, EndOfStream
 
 from nautilus_anyio import ChannelFailed, ConnectionFailure, SecureStream, TransportFailed, connect
 from nautilus_core import AlertCode, HandshakeError, HandshakeTimeout, InvalidMessage, PeerAborted
-from nautilus_core.testing import Fault, FaultyLink, draw_faults
+from nautilus_core.testing import DAMAGING, Fault, FaultyLink, draw_faults
 
 from .faulty_proxy import Trouble, faulty_proxy
 from .helpers import initiator, listening, responder, secure_pair
@@ -30,10 +30,13 @@ WHOLE = 21_000
 """Likewise with the data after it."""
 
 SCHEDULES = 60
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds for a handshake, and without a byte, after which the application at either end gives up: a channel has no clock."""
 
-LIMIT = 20.0
+GENEROUS = 20.0
+"""Likewise where nothing is lost: they wait for nothing but this machine."""
+
+LIMIT = 60.0
 
 
 @dataclass
@@ -106,6 +109,12 @@ def trouble_of(seed: int) -> Trouble:
     return Trouble(links, seed * 997 % (2 * length) if seed % 4 and seed % 7 == 0 else None)
 
 
+def is_harmless(trouble: Trouble) -> bool:
+    """Whether nothing can happen to the bytes, so that all of them arrive in the end."""
+    faults = (fault for link in trouble.links for fault in link.faults)
+    return trouble.reset_at is None and not any(fault.kind in DAMAGING for fault in faults)
+
+
 def open_files() -> int:
     """How many this process has."""
     return len(list(Path("/proc/self/fd").iterdir()))
@@ -137,21 +146,32 @@ async def run_all(
 async def test_whatever_happens_on_the_way() -> None:
     files, running = open_files(), len(anyio.get_running_tasks())
     troubles = {seed: trouble_of(seed) for seed in range(SCHEDULES)}
-    outcomes, told = await run_all(troubles)
+    harmless = {seed: trouble for seed, trouble in troubles.items() if is_harmless(trouble)}
+    outcomes: dict[int, tuple[str, bytes]] = {}
+    listeners: list[Told] = []
+
+    async def run(some: dict[int, Trouble], patience: float) -> None:
+        ended, told = await run_all(some, patience)
+        outcomes.update(ended)
+        listeners.append(told)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, harmless, GENEROUS)
+        tasks.start_soon(run, {seed: trouble for seed, trouble in troubles.items() if seed not in harmless}, PATIENCE)
     for seed, (outcome, back) in outcomes.items():
-        trouble = troubles[seed]
         assert DATA.startswith(back), seed
         assert (back == DATA) or outcome != "done", seed
+        trouble = troubles[seed]
         if trouble.reset_at is None and not any(link.damaged for link in trouble.links):
             assert outcome == "done", (seed, outcome, trouble)
     assert len(outcomes) == SCHEDULES
-    assert all(DATA.startswith(heard) for heard in told.heard)
-    for failure in told.failures:
+    assert all(DATA.startswith(heard) for told in listeners for heard in told.heard)
+    for failure in (failure for told in listeners for failure in told.failures):
         assert isinstance(failure.error, HandshakeError | ChannelFailed | TimeoutError), failure
     counts = Counter(outcome for outcome, _ in outcomes.values())
     assert counts["done"] > SCHEDULES / 4
     assert {"ChannelFailed", "PeerAborted", "HandshakeTimeout"} <= set(counts)
-    with anyio.fail_after(2):  # asyncio closes a little later
+    with anyio.fail_after(20):  # asyncio closes a little later
         while len(anyio.get_running_tasks()) > running or open_files() > files:
             await anyio.sleep(0.01)
 

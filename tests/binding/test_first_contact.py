@@ -19,8 +19,8 @@ import pytest
 from nautilus_anyio import save_identity
 
 from .helpers import ALICE, MALLORY
-from .processes import NAUTILUS, PATIENCE
-from .test_cli import free_port, read_until
+from .processes import NAUTILUS, PATIENCE, free_port
+from .test_cli import read_until
 from .transfers import end, start, wait_for
 
 BACKENDS = ["asyncio", "trio"]

@@ -19,9 +19,9 @@ from nautilus_anyio.cli.transfer.messages import PROTOCOL
 from nautilus_core import AlertCode, Identity, PeerAborted, Profile, profiles, trust
 from tests.reliability.peers import HOSTILE
 
-from .processes import PATIENCE, Running, eventually
+from .processes import PATIENCE, Running, eventually, free_port
 from .test_load import flight
-from .transfers import end, free_port, start, wait_for
+from .transfers import end, start, wait_for
 
 ANYONE = ("--trust", "anyone", "--protocol", PROTOCOL)
 BACKENDS = ["asyncio", "trio"]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .processes import NAUTILUS, PATIENCE
-from .test_cli import free_port, read_until, start_listener
+from .processes import NAUTILUS, PATIENCE, free_port
+from .test_cli import read_until, start_listener
 
 TRUST = ("--trust", "anyone")
 BACKENDS = ["asyncio", "trio"]

@@ -18,8 +18,8 @@ from nautilus_anyio.cli.tables import amount
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
 from nautilus_anyio.pictures.words import printable
 
-from .processes import NAUTILUS
-from .test_cli import free_port, start_listener
+from .processes import NAUTILUS, free_port
+from .test_cli import start_listener
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import NAUTILUS
-from .transfers import free_port
+from .processes import NAUTILUS, free_port
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text().partition("## The command")[2]
 ALONE = [line.partition("#")[0].strip() for line in TEXT.partition("```shell\n")[2].partition("```")[0].splitlines()]

@@ -17,7 +17,6 @@ from typing import Final
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute
 from anyio.streams.stapled import StapledByteStream
 from anyio.streams.tls import TLSStream
 
@@ -37,6 +36,7 @@ from nautilus_core import (
 from .certified import CA, CERTIFICATE, HOST, LIBRARIES, Library, client, client_context, pem_of, server, server_context
 from .helpers import echo, initiator, listening, raw_pair, responder
 from .middle import Changed
+from .processes import free_port
 
 OPENSSL: Final = shutil.which("openssl") or "openssl"
 pytestmark = pytest.mark.anyio
@@ -67,12 +67,6 @@ async def running(*arguments: str) -> AsyncIterator[StapledByteStream]:
         with suppress(ProcessLookupError):  # it has ended already
             process.kill()
         await process.aclose()
-
-
-async def free_port() -> int:
-    """A port on which nobody listens."""
-    async with await anyio.create_tcp_listener(local_host=HOST) as listener:
-        return listener.extra(SocketAttribute.local_port)
 
 
 async def until_it_listens(port: int) -> None:
@@ -107,7 +101,7 @@ async def keying_material(stream: StapledByteStream) -> bytes:
 
 
 async def test_openssl_is_the_server_and_says_what_the_exporter_gives(files: Path) -> None:
-    port = await free_port()
+    port = free_port()
     accept = ["s_server", "-accept", f"{HOST}:{port}", "-naccept", "1", "-cert", str(files / "server.pem")]
     exporter = ["-keymatexport", "EXPORTER-Channel-Binding", "-keymatexportlen", "32"]
     async with running(*accept, *exporter) as pipe, anyio.create_task_group() as tasks:
@@ -133,7 +127,7 @@ async def test_openssl_is_the_server_and_says_what_the_exporter_gives(files: Pat
 
 @both
 async def test_openssl_is_the_server_in_front_of_us(library: Library, files: Path) -> None:
-    port = await free_port()
+    port = free_port()
     accept = ["s_server", "-accept", f"{HOST}:{port}", "-naccept", "1", "-cert", str(files / "server.pem"), "-quiet"]
     async with running(*accept) as pipe, anyio.create_task_group() as tasks:
         await until_it_listens(port)

@@ -24,8 +24,8 @@ import pytest
 from nautilus_anyio.cli.serving import Place
 from nautilus_core import Identity
 
-from .processes import NAUTILUS, PATIENCE, Running, eventually, running
-from .test_cli import free_port, read_until
+from .processes import NAUTILUS, PATIENCE, Running, eventually, free_port, running
+from .test_cli import read_until
 
 BACKENDS = ["asyncio", "trio"]
 TRUST = ("--trust", "anyone")

@@ -16,7 +16,8 @@ from nautilus_core import AuthenticationFailed, Identity, PeerAborted, profiles,
 
 from ..core.certificates import authority, identity
 from .helpers import listening
-from .test_cli import NAUTILUS, free_port, run, start_listener
+from .processes import free_port
+from .test_cli import NAUTILUS, run, start_listener
 
 AUTHORITY = trustme.CA()
 ELSEWHERE = trustme.CA()

@@ -20,7 +20,8 @@ from typing import Final
 from nautilus_anyio import save_identity
 from nautilus_core import Identity
 
-from .transfers import MIB, end, free_port, start, wait_for
+from .processes import free_port
+from .transfers import MIB, end, start, wait_for
 
 MAX_ATTEMPTS: Final = 200
 MEMORY_LIMIT: Final = 100 * MIB

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -59,14 +58,6 @@ async def met() -> AsyncIterator[tuple[SecureStream, SecureStream]]:
         finally:
             leaving.set()
             await here.aclose()
-
-
-def free_port() -> int:
-    """A port on which nobody listens just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start(folder: Path, *arguments: str | Path | int) -> subprocess.Popen[str]:

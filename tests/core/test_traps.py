@@ -393,12 +393,12 @@ def test_trap_6_one_byte_reads_cost_linear_time() -> None:
         for _ in range(3):
             handshake = begun(RESPONDER, limits=Limits(message=2**22, handshake=2**23))
             handshake.receive_data(b"\xe1" + length.to_bytes(3, "big"))
-            start = time.perf_counter()
+            start = time.thread_time()  # not the time of whoever else runs on this machine
             for _ in range(length - 1):
                 handshake.receive_data(b"x")
                 if handshake.next_event() is not Signal.NEED_DATA:
                     raise RuntimeError("the frame is not whole yet")
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     small, large = seconds(10_000), seconds(40_000)
