@@ -20,12 +20,14 @@ from nautilus_core import (
     Context,
     CustomProtocolStep,
     Handshake,
+    HandshakeCompleted,
     HandshakeError,
     LocalProtocolError,
     NautilusStream,
     PeerAborted,
     Question,
     Role,
+    Signal,
     Stage,
     State,
     TrustPolicy,
@@ -35,7 +37,7 @@ from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.crypto.suites import SUITES
 from nautilus_core.crypto.traffic_key import TrafficKey
 from nautilus_core.events import Answer
-from nautilus_core.frames import HANDSHAKE
+from nautilus_core.frames import HANDSHAKE, SEALED_ALERT
 from nautilus_core.identity.peers import ClaimedPeer, Peer
 from nautilus_core.limits import DEFAULT_LIMITS
 from nautilus_core.noise.names import NoiseProtocol
@@ -272,6 +274,28 @@ def test_who_refuses_at_the_very_end_says_so_under_a_key_that_the_peer_has(role:
     assert isinstance(error, PeerAborted)
     assert error.authenticated
     assert error.code == 49
+
+
+def test_who_has_sealed_something_and_opened_nothing_seals_its_alert() -> None:
+    initiator, responder = Handshake(INITIATOR, alice()), Handshake(RESPONDER, bob())
+    settled(initiator)
+    responder.receive_data(initiator.data_to_send())
+    settled(responder)
+    responder.abort("tired of waiting", retry_after=3600)
+    *_, alert = frames(flight := responder.data_to_send())
+    assert alert[0] == SEALED_ALERT
+    initiator.receive_data(flight)
+    settled(initiator)
+    with pytest.raises(PeerAborted) as caught:
+        initiator.session.channel().next_event()  # type: ignore[union-attr]
+    assert caught.value.authenticated
+    assert caught.value.retry_after == 3600
+
+
+def settled(engine: Handshake) -> None:
+    """Run an engine until it waits, or is complete."""
+    while not isinstance(engine.next_event(), (Signal, HandshakeCompleted)):
+        pass
 
 
 # --------------------------------------------------------- nonces used twice
