@@ -36,6 +36,7 @@ from nautilus_core import (
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.crypto.suites import SUITES
 from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.errors import release_frames
 from nautilus_core.events import Answer
 from nautilus_core.frames import HANDSHAKE, SEALED_ALERT
 from nautilus_core.identity.peers import ClaimedPeer, Peer
@@ -244,6 +245,46 @@ def test_an_error_that_is_no_handshakes_has_no_key_in_its_frames(role: Role) -> 
         assert not any(isinstance(value, TrafficKey) for value in traceback.tb_frame.f_locals.values())
         traceback = traceback.tb_next
     assert ("write" if role is INITIATOR else "read") in names
+
+
+def hiding(secret: object, then: Callable[[Exception], BaseException]) -> BaseException:
+    """An error that was raised while another was handled, in whose frames a secret lies."""
+
+    def fail(held: object) -> None:
+        raise ValueError("no")
+
+    try:
+        try:
+            fail(secret)
+        except ValueError as error:
+            raise then(error)  # noqa: B904  # the context is the matter here
+    except HandshakeError as error:
+        return error
+    raise AssertionError
+
+
+def caused(cause: BaseException | None) -> HandshakeError:
+    """An error with this cause, or with itself as one."""
+    error = HandshakeError("enough")
+    error.__cause__ = error if cause is None else cause
+    return error
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "then",
+    [lambda _: HandshakeError("enough"), caused, lambda _: caused(None), lambda _: caused(KeyError("another"))],
+    ids=["context", "cause", "its own cause", "both"],
+)
+def test_all_that_led_to_an_error_lets_go_of_secrets_and_is_gone_through_once(
+    then: Callable[[Exception], BaseException],
+) -> None:
+    secret = object()
+    before = sys.getrefcount(secret)
+    error = hiding(secret, then)
+    assert sys.getrefcount(secret) > before
+    release_frames(error)
+    assert sys.getrefcount(secret) == before
 
 
 class Forgetful(TrustPolicy):
