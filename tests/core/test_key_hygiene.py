@@ -80,6 +80,16 @@ def test_after_completion_only_the_key_for_a_rejection_is_left_and_not_once_the_
     assert initiator.reading is None
 
 
+def test_a_session_whose_channel_was_taken_keeps_nothing_of_it() -> None:
+    pair = Pair(alice(datagrams=True), bob(datagrams=True)).run()
+    for end in (pair.initiator, pair.responder):
+        session = end.session
+        kept = session.channel(), session.datagrams()
+        secrets = vars_of(session)
+        assert secrets["_channel_maker"] is secrets["_datagram_maker"] is secrets["_stream"] is None
+        assert not any(thing in kept for thing in secrets.values())
+
+
 def test_the_name_of_the_retry_is_taken() -> None:
     def impostor() -> CustomProtocolStep[bytes]:
         return CustomProtocolStep(
