@@ -310,8 +310,13 @@ ALERTS: Final[Mapping[type[HandshakeError], tuple[AlertCode, ...]]] = MappingPro
 """From each error to the alerts that tell the peer of it: the first is the default. Each code stands in one row."""
 
 
-def release_frames(error: BaseException | None) -> None:
-    """Let go of the keys that the frames of an error, and of what caused it, hold on to."""
-    while error is not None:
-        clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def release_frames(error: BaseException) -> None:
+    """Let go of the keys that the frames of an error, and of all that led to it, hold on to."""
+    todo: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:  # an error may be its own cause
+            seen.add(id(one))
+            clear_frames(one.__traceback__)
+            todo += (one.__cause__, one.__context__)

@@ -20,12 +20,14 @@ from nautilus_core import (
     Context,
     CustomProtocolStep,
     Handshake,
+    HandshakeCompleted,
     HandshakeError,
     LocalProtocolError,
     NautilusStream,
     PeerAborted,
     Question,
     Role,
+    Signal,
     Stage,
     State,
     TrustPolicy,
@@ -34,8 +36,9 @@ from nautilus_core import (
 from nautilus_core.buffer import ReceiveBuffer
 from nautilus_core.crypto.suites import SUITES
 from nautilus_core.crypto.traffic_key import TrafficKey
+from nautilus_core.errors import release_frames
 from nautilus_core.events import Answer
-from nautilus_core.frames import HANDSHAKE
+from nautilus_core.frames import HANDSHAKE, SEALED_ALERT
 from nautilus_core.identity.peers import ClaimedPeer, Peer
 from nautilus_core.limits import DEFAULT_LIMITS
 from nautilus_core.noise.names import NoiseProtocol
@@ -244,6 +247,46 @@ def test_an_error_that_is_no_handshakes_has_no_key_in_its_frames(role: Role) -> 
     assert ("write" if role is INITIATOR else "read") in names
 
 
+def hiding(secret: object, then: Callable[[Exception], BaseException]) -> BaseException:
+    """An error that was raised while another was handled, in whose frames a secret lies."""
+
+    def fail(held: object) -> None:
+        raise ValueError("no")
+
+    try:
+        try:
+            fail(secret)
+        except ValueError as error:
+            raise then(error)  # noqa: B904  # the context is the matter here
+    except HandshakeError as error:
+        return error
+    raise AssertionError
+
+
+def caused(cause: BaseException | None) -> HandshakeError:
+    """An error with this cause, or with itself as one."""
+    error = HandshakeError("enough")
+    error.__cause__ = error if cause is None else cause
+    return error
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "then",
+    [lambda _: HandshakeError("enough"), caused, lambda _: caused(None), lambda _: caused(KeyError("another"))],
+    ids=["context", "cause", "its own cause", "both"],
+)
+def test_all_that_led_to_an_error_lets_go_of_secrets_and_is_gone_through_once(
+    then: Callable[[Exception], BaseException],
+) -> None:
+    secret = object()
+    before = sys.getrefcount(secret)
+    error = hiding(secret, then)
+    assert sys.getrefcount(secret) > before
+    release_frames(error)
+    assert sys.getrefcount(secret) == before
+
+
 class Forgetful(TrustPolicy):
     """Trusts everybody, and then cannot remember anybody."""
 
@@ -272,6 +315,28 @@ def test_who_refuses_at_the_very_end_says_so_under_a_key_that_the_peer_has(role:
     assert isinstance(error, PeerAborted)
     assert error.authenticated
     assert error.code == 49
+
+
+def test_who_has_sealed_something_and_opened_nothing_seals_its_alert() -> None:
+    initiator, responder = Handshake(INITIATOR, alice()), Handshake(RESPONDER, bob())
+    settled(initiator)
+    responder.receive_data(initiator.data_to_send())
+    settled(responder)
+    responder.abort("tired of waiting", retry_after=3600)
+    *_, alert = frames(flight := responder.data_to_send())
+    assert alert[0] == SEALED_ALERT
+    initiator.receive_data(flight)
+    settled(initiator)
+    with pytest.raises(PeerAborted) as caught:
+        initiator.session.channel().next_event()  # type: ignore[union-attr]
+    assert caught.value.authenticated
+    assert caught.value.retry_after == 3600
+
+
+def settled(engine: Handshake) -> None:
+    """Run an engine until it waits, or is complete."""
+    while not isinstance(engine.next_event(), (Signal, HandshakeCompleted)):
+        pass
 
 
 # --------------------------------------------------------- nonces used twice

@@ -19,7 +19,7 @@ from nautilus_core.step import CustomProtocolStep
 from nautilus_core.steps.key_agreement import KeyAgreement
 from nautilus_core.testing import Pair
 
-from .helpers import alice, bob
+from .helpers import FAST, alice, bob, succeed
 
 
 def agreement_of(engine: Handshake) -> KeyAgreement:
@@ -52,6 +52,23 @@ def test_after_a_failure_the_ephemeral_key_is_gone() -> None:
     assert secrets["_secret"] is None
 
 
+@pytest.mark.parametrize("suites", [FAST, ("P256_AES128GCM_SHA256", *FAST)], ids=["guessed right", "retried"])
+def test_after_completion_nothing_is_left_of_the_key_agreement(suites: tuple[str, ...]) -> None:
+    pair = succeed(Pair(alice(suites=suites), bob()).run())
+    for end in (pair.initiator, pair.responder):
+        secrets = vars_of(agreement_of(end.handshake))
+        assert secrets["_private_key"] is None
+        assert secrets["_secret"] is None
+
+
+def test_the_key_of_a_wrong_guess_is_gone_before_another_is_made() -> None:
+    agreement = KeyAgreement("X25519")
+    agreement.offer(Handshake(INITIATOR, alice())._context, "X25519")
+    assert vars_of(agreement)["_private_key"] is not None
+    assert agreement.select("P256")
+    assert vars_of(agreement)["_private_key"] is None
+
+
 def test_after_completion_only_the_key_for_a_rejection_is_left_and_not_once_the_channel_is_taken() -> None:
     pair = Pair(alice(), bob()).run()
     initiator, responder = stream_of(pair.initiator.handshake), stream_of(pair.responder.handshake)
@@ -61,6 +78,16 @@ def test_after_completion_only_the_key_for_a_rejection_is_left_and_not_once_the_
     assert responder._writing is None
     pair.initiator.session.channel()
     assert initiator.reading is None
+
+
+def test_a_session_whose_channel_was_taken_keeps_nothing_of_it() -> None:
+    pair = Pair(alice(datagrams=True), bob(datagrams=True)).run()
+    for end in (pair.initiator, pair.responder):
+        session = end.session
+        kept = session.channel(), session.datagrams()
+        secrets = vars_of(session)
+        assert secrets["_channel_maker"] is secrets["_datagram_maker"] is secrets["_stream"] is None
+        assert not any(thing in kept for thing in secrets.values())
 
 
 def test_the_name_of_the_retry_is_taken() -> None:

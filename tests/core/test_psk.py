@@ -427,6 +427,12 @@ def test_a_responder_that_selects_a_psk_that_it_does_not_have() -> None:
     assert pair.initiator.error.alert == AlertCode.BAD_RECORD_MAC
 
 
+def test_a_suite_of_ones_own_that_was_not_offered_for_want_of_a_psk_is_refused() -> None:
+    pair = run(side("alice"), side("bob"), tamper=altered("suite", put(1, SHA384)))
+    assert isinstance(pair.initiator.error, InvalidMessage)
+    assert "a suite that was not offered" in pair.initiator.error.message
+
+
 @pytest.mark.parametrize("index", [1, 31])
 def test_a_selection_that_was_not_offered(index: int) -> None:
     pair = run(side("alice"), side("bob"), tamper=altered("psk", put(1, index)))

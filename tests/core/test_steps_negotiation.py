@@ -221,6 +221,13 @@ def test_steps_see_the_extensions() -> None:
     assert seen == {INITIATOR: {"x": b"r"}, RESPONDER: {"x": b"i"}}
 
 
+def test_an_extension_that_is_answered_twice_is_refused() -> None:
+    twice = altered("hello-response", put(5, [["x", b"1"], ["x", b"2"]]))
+    error = run(*both(extensions={"x": b""}), tamper=twice).initiator.error
+    assert isinstance(error, InvalidMessage)
+    assert "a name stands twice" in str(error)
+
+
 def test_extensions_cannot_be_changed_by_who_reads_them() -> None:
     session = succeed(run(*both(extensions={"x": b"1"}))).initiator.session
     with pytest.raises(TypeError):
