@@ -435,6 +435,7 @@ class Handshake:
         if isinstance(error, HandshakeError):
             if error.step is None:
                 error.step = self._where()
+            error.peer = self._context.judged
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
         if self._suspended is not None:
             if self._suspended.question is not None:

@@ -222,7 +222,7 @@ async def call_and_close(listener):
     await listener.aclose(grace=1)
 """,
         "",
-        r"b'hello'\nhandshake with 127.0.0.1 port \d+ failed: initiator-authentication: the peer's key is not .*\n",
+        r"b'hello'\nhandshake with key:\w+ at 127.0.0.1 port \d+ failed: initiator-authentication: the peer's key is not .*\n",
         (
             ("local_port=7000", 'local_host="127.0.0.1"'),
             (
