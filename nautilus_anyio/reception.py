@@ -46,7 +46,7 @@ class ConnectionFailure:
         error: the error; a `HandshakeError` or `ChannelFailed` where the peer or the stream below was the cause.
         phase: `handshake` or `handler`.
         remote: the peer's address, as the stream below knows it; None where it has none.
-        peer_id: who it was, where that was proved; None in the handshake.
+        peer_id: who it was, where that was proved: also of a peer that the trust policy or a step refused.
     """
 
     error: Exception
@@ -277,7 +277,8 @@ class Reception:
         except Exception as error:
             self._leave(guest)
             self._tally.fail(error)
-            self._failed(ConnectionFailure(error, "handshake", guest.remote, None))
+            peer = error.peer if isinstance(error, HandshakeError) else None
+            self._failed(ConnectionFailure(error, "handshake", guest.remote, None if peer is None else peer.peer_id))
             return None
         except BaseException:
             self._leave(guest)

@@ -15,7 +15,7 @@ from .crypto.key_schedule import KeySchedule
 from .crypto.suites import CipherSuite
 from .errors import AlertCode, InvalidMessage, LocalProtocolError
 from .events import Event, Question
-from .identity.peers import Peer
+from .identity.peers import Peer, VerifiedPeer
 from .role import Role
 from .session import Session
 from .steplist import StepList
@@ -41,6 +41,7 @@ class Context:
         suite: the negotiated cipher suite; None before.
         psk: the identity of the pre-shared key that was agreed on; None before, and where there is none.
         peer: the verified peer or `ANONYMOUS`; None before its authentication is committed.
+        judged: the verified peer from the moment in which the trust policy is asked about it; None before, and for `ANONYMOUS`.
         extensions: what the peer said in the extensions that both sides know.
         tls_binding: how both ends are bound to one TLS connection below, `tls-exporter` or `tls-server-end-point`; None before
             `hello-response` is committed, and where they are not.
@@ -63,6 +64,7 @@ class Context:
         "channel_bindings",
         "entropy",
         "extensions",
+        "judged",
         "key_log",
         "peer",
         "protocol",
@@ -97,6 +99,7 @@ class Context:
         self.suite: CipherSuite | None = None
         self.psk: str | None = None
         self.peer: Peer | None = None
+        self.judged: VerifiedPeer | None = None
         self.extensions = _NO_EXTENSIONS
         self.channel_bindings: ChannelBindings | None = None
         self.tls_binding: str | None = None
@@ -240,7 +243,7 @@ class Context:
         """The engine's, after a failure: there are no keys and there is no session."""
         self.schedule = None
         self.session = None
-        self.peer = None
+        self.peer = self.judged = None
         self._early_secret = b""
 
 

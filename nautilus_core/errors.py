@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from enum import IntEnum
 from traceback import clear_frames
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+if TYPE_CHECKING:
+    from .identity.peers import VerifiedPeer
 
 
 class AlertCode(IntEnum):
@@ -109,11 +112,17 @@ class HandshakeError(Exception):
         alert: what the peer is told: a code of this class's row in `ALERTS`, or an application's (256 to 65535).
         step: in which step; the engine fills it in.
 
+    Attributes:
+        retryable: whether trying again can help.
+        peer: who had proved its key when the handshake failed, as somebody whom the trust policy or a step refuses; the engine
+            fills it in. None where nobody had.
+
     Raises:
         ValueError: when `alert` belongs to another class.
     """
 
     retryable: bool = False
+    peer: VerifiedPeer | None = None
 
     def __init__(
         self,

@@ -414,6 +414,7 @@ class Handshake:
         if isinstance(error, HandshakeError):
             if error.step is None:
                 error.step = self._where()
+            error.peer = self._context.judged
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
         suspended, self._suspended = self._suspended, None
         if suspended is not None:

@@ -172,7 +172,7 @@ def test_the_node_of_the_binding_page_runs_twice_as_it_stands(backend: str, tmp_
         done = run(program, str(tmp_path))
         assert done.stdout == expected
         assert re.fullmatch(
-            r"handshake with 127.0.0.1 port \d+ failed: join: refused by the application: there is no room 'attic'\n",
+            r"handshake with key:\w+ at 127.0.0.1 port \d+ failed: join: refused by the application: there is no room 'attic'\n",
             done.stderr,
         )
     assert len(list((tmp_path / "bob" / "transcripts").iterdir())) == 4

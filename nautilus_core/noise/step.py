@@ -80,7 +80,10 @@ class NoiseExchange:
             )
         if key is None:
             key = (None if policy is None else policy.known_key(kind, data)) or PublicKey(kind, data)
-        self.peer = verify_key_agreement(kind, key, source) if source else ClaimedPeer(kind, key)
+        if source:
+            self.peer = context.judged = verify_key_agreement(kind, key, source)
+        else:
+            self.peer = ClaimedPeer(kind, key)
         return None if policy is None else settle(policy.authorize(self.peer, context), self.peer, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:

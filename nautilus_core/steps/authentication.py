@@ -173,6 +173,7 @@ class Authentication(MessageStep[Proof]):
         self._peer = peer = verify_possession(kind, presented, message.signature, content)
         if peer.valid_until is not None:
             check_counts(peer, context.wall_time)
+        context.judged = peer
         decision = self._negotiation.trust.authorize(peer, context)
         return None if decision is None else settle(decision, peer, self._admit)
 

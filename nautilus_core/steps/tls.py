@@ -176,6 +176,7 @@ class TlsStep(MultiMessageStep):
         self._peer = peer = verify_tls(X509, presented, proved, "TLSv1.3")
         if peer.valid_until is not None:
             check_counts(peer, context.wall_time)
+        context.judged = peer
         return settle(self._settings.trust.authorize(peer, context), peer, self._admit)
 
     def _admit(self, peer: VerifiedPeer) -> None:

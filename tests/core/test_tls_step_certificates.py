@@ -83,7 +83,9 @@ def test_by_a_policy(leaf: Any, error: str, server_is_refused: bool) -> None:
         pair = run(client(), server(tls_context(leaf([NAME]))))
     else:
         pair = run(client(tls_context(leaf(["client@example.org"]))), server())
-    check(pair, server_is_refused=server_is_refused, error=error, code=AlertCode.ACCESS_DENIED)
+    refusal = check(pair, server_is_refused=server_is_refused, error=error, code=AlertCode.ACCESS_DENIED)
+    assert refusal.peer is not None
+    assert refusal.peer.credential_type == "x509"
 
 
 def test_the_callers_time_counts_and_no_clock() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from nautilus_core import (
     ANONYMOUS,
@@ -13,14 +14,20 @@ from nautilus_core import (
     AlertCode,
     AuthenticationFailed,
     Context,
+    CustomProtocolStep,
+    Handshake,
+    HandshakeError,
+    HandshakeTimeout,
     Identity,
     InMemoryKnownPeers,
     NegotiationFailed,
     PeerAborted,
     PeerIdentified,
+    PublicKey,
     Role,
     TrustPolicy,
     VerifiedPeer,
+    profiles,
     trust,
 )
 from nautilus_core.testing import Pair, alert_of
@@ -269,3 +276,62 @@ def test_a_policy_that_breaks_is_the_callers_bug() -> None:
     with pytest.raises(PeerAborted) as told:
         pair.initiator.session.channel().next_event()
     assert told.value.code == AlertCode.INTERNAL_ERROR
+
+
+# ---------------------------------------------------------------- who was refused
+
+
+@pytest.mark.parametrize("judge", Role)
+def test_the_error_says_who_was_refused(judge: Role) -> None:
+    pair = judged(trust.pinned(MALLORY.public), judge)
+    end = pair.initiator if judge is INITIATOR else pair.responder
+    assert isinstance(end.error, AuthenticationFailed)
+    assert end.error.peer is not None
+    assert end.error.peer.peer_id == other_of(judge).peer_id
+
+
+def test_it_says_so_where_a_later_step_refuses_and_where_nobody_answers_in_time() -> None:
+    def no(context: Context, message: bytes) -> None:
+        raise AuthenticationFailed("no")
+
+    def step() -> CustomProtocolStep[bytes]:
+        return CustomProtocolStep("no", INITIATOR, write=lambda context: b"", read=no)
+
+    pair = run(*(profile.insert_before("initiator-finished", step) for profile in (alice(), bob())))
+    assert isinstance(pair.responder.error, AuthenticationFailed)
+    assert pair.responder.error.peer is not None
+    assert pair.responder.error.peer.peer_id == ALICE.peer_id
+
+    asking = Handshake(RESPONDER, bob(trust=trust.ask()), deadline=1.0)
+    Pair(alice(), asking, close=False).run()
+    asking.handle_timeout(2.0)
+    with pytest.raises(HandshakeTimeout) as late:
+        while True:
+            asking.next_event()
+    assert late.value.peer is not None
+    assert late.value.peer.peer_id == ALICE.peer_id
+
+
+def test_it_names_nobody_who_has_proved_nothing() -> None:
+    forged = Identity.delegated(ALICE.public)
+    for identity, answer in (
+        (ANONYMOUS, lambda question: question.reject("no")),
+        (forged, lambda question: question.reject("there is no signer")),
+    ):
+        pair = run(alice(identity=identity), bob(trust=trust.ask(anonymous=True)), answer=answer)
+        assert isinstance(pair.responder.error, HandshakeError)
+        assert pair.responder.error.peer is None
+
+
+def test_noise_names_who_was_refused() -> None:
+    keys = {name: X25519PrivateKey.generate() for name in ("alice", "bob", "mallory")}
+    public = {name: PublicKey("noise-static-25519", key.public_key().public_bytes_raw()) for name, key in keys.items()}
+    name = "Noise_XX_25519_ChaChaPoly_SHA256"
+    pair = Pair(
+        profiles.noise(name, static=keys["alice"], trust=trust.anyone()),
+        profiles.noise(name, static=keys["bob"], trust=trust.pinned(public["mallory"])),
+        close=False,
+    ).run()
+    assert isinstance(pair.responder.error, AuthenticationFailed)
+    assert pair.responder.error.peer is not None
+    assert pair.responder.error.peer.peer_id == public["alice"].peer_id
