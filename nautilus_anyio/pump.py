@@ -31,7 +31,7 @@ from nautilus_core import (
     UpgradeToTls,
 )
 
-from .errors import ChannelFailed, TransportFailed
+from .errors import ChannelFailed, TransportFailed, cause_in_words
 from .key_log import KeyLogFile
 from .last_words import LINGER, last_words
 from .stream import SecureStream
@@ -105,15 +105,17 @@ class Pump:
             raise
 
     async def _until_there_is_a_session(self) -> Session:
+        asked = ""
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
                 if event is PAUSED:
-                    raise LocalProtocolError("answer= left a question unanswered")
+                    raise LocalProtocolError(f"answer= left a {asked} open: answer it, accept it or reject it")
                 self._engine.receive_data(await self._receive())
                 continue
             self._show(event)
             if isinstance(event, Question):
+                asked = type(event).__name__
                 await self._ask(event)
             elif isinstance(event, HandshakeCompleted):
                 return event.session
@@ -193,7 +195,11 @@ class Pump:
         except ChannelFailed:  # TLS below has failed, and says how
             raise
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
-            raise TransportFailed("the connection broke in the middle of the handshake", step=self._where()) from error
+            raise TransportFailed(
+                "the connection broke in the middle of the handshake",
+                received=cause_in_words(error),
+                step=self._where(),
+            ) from error
 
     async def _ask(self, question: Question[Any]) -> None:
         if isinstance(question, TransportUpgrade):
