@@ -24,7 +24,7 @@ from nautilus_core import (
     Role,
 )
 
-from .errors import ChannelFailed, TransportFailed, in_words
+from .errors import ChannelFailed, TransportFailed, cause_in_words
 from .key_log import FilePath, log_to
 from .pump import Answer, EventHook, Options, Pump
 from .retry import Retry, retrying
@@ -134,7 +134,9 @@ async def _inside(
         return stream, options.channel_bindings
     with anyio.CancelScope(deadline=inf if deadline is None else deadline):
         return await tls.wrap(stream, role)
-    raise HandshakeTimeout("TLS has taken too long", step="tls")
+    raise HandshakeTimeout(
+        "TLS has taken too long", hint="the peer is slow or gone, or does not speak TLS here", step="tls"
+    )
 
 
 async def connect(
@@ -244,15 +246,9 @@ async def _open(
         with anyio.move_on_after(timeout):
             stream = await dial()
     except OSError as error:
-        raise TransportFailed(f"no connection to {where}", received=_cause(error), step="connect") from error
+        raise TransportFailed(
+            f"no connection to {where}", received=cause_in_words(error) or str(error), step="connect"
+        ) from error
     if stream is None:
         raise TransportFailed(f"no connection to {where} in {round(timeout or 0.0, 2):g} seconds", step="connect")
     return stream, None if timeout is None else max(0.0, start + timeout - anyio.current_time())
-
-
-def _cause(error: OSError) -> str:
-    """What happened at the first address that was tried, in the words of the system."""
-    cause: BaseException = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return in_words(cause) if isinstance(cause, OSError) else str(cause)

@@ -32,3 +32,19 @@ def in_words(error: OSError) -> str:
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or str(error)  # those of name look-ups have numbers of their own
+
+
+def cause_in_words(error: BaseException) -> str | None:
+    """What the system says at the bottom of an error of AnyIO's streams: `Connection reset by peer`. None where it is silent.
+
+    Where several addresses were tried, of the first.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        elif isinstance(cause, OSError) and cause.errno:
+            return in_words(cause)
+        else:
+            cause = cause.__cause__
+    return None

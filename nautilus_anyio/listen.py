@@ -156,7 +156,7 @@ class SecureListener(Listener[SecureStream]):
         with CancelScope() as scope:
             self._accepting.append(scope)
             try:
-                await accept_all(self._listener, serve_one, tasks, self._reception.make_room)
+                await _accept_all(self._listener, serve_one, tasks, self._reception.make_room)
             except Exception as error:
                 if not (self._closed and _only_closed(error)):
                     raise
@@ -189,7 +189,7 @@ class SecureListener(Listener[SecureStream]):
                 _log.exception("the on_error hook failed")
 
 
-async def accept_all(
+async def _accept_all(
     listener: Listener[ByteStream],
     serve_one: Callable[[ByteStream], Awaitable[None]],
     tasks: TaskGroup,

@@ -31,7 +31,7 @@ from nautilus_core import (
     UpgradeToTls,
 )
 
-from .errors import ChannelFailed, TransportFailed
+from .errors import ChannelFailed, TransportFailed, cause_in_words
 from .farewell import LINGER, last_words
 from .key_log import KeyLogFile
 from .stream import SecureStream
@@ -77,7 +77,6 @@ class Pump:
         self._options = options
         self._at_close = at_close
         self._channel: Channel | None = None
-        self._asked = ""
 
     async def run(self) -> SecureStream:
         """The whole handshake, and the initiator's wait for the acceptance.
@@ -106,17 +105,19 @@ class Pump:
             raise
 
     async def _until_there_is_a_session(self) -> Session:
+        asked = ""
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
                 if event is PAUSED:
                     raise LocalProtocolError(
-                        f"answer= left {self._asked} unanswered; expected a call of its answer(...), accept() or reject(...)"
+                        f"answer= left {asked} unanswered; expected a call of its answer(...), accept() or reject(...)"
                     )
                 self._engine.receive_data(await self._receive())
                 continue
             self._show(event)
             if isinstance(event, Question):
+                asked = type(event).__name__
                 await self._ask(event)
             elif isinstance(event, HandshakeCompleted):
                 return event.session
@@ -196,7 +197,11 @@ class Pump:
         except ChannelFailed:  # TLS below has failed, and says how
             raise
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
-            raise TransportFailed("the connection broke in the middle of the handshake", step=self._where()) from error
+            raise TransportFailed(
+                "the connection broke in the middle of the handshake",
+                received=cause_in_words(error),
+                step=self._where(),
+            ) from error
 
     async def _ask(self, question: Question[Any]) -> None:
         if isinstance(question, TransportUpgrade):
@@ -205,7 +210,6 @@ class Pump:
         answer = self._options.answer
         if answer is None:
             raise LocalProtocolError(f"{type(question).__name__} was asked, but there is no answer=")
-        self._asked = type(question).__name__
         answering = answer(question)
         if answering is None:
             return

@@ -21,7 +21,7 @@ from nautilus_core import INITIATOR, AlertCode, HandshakeError, HandshakeTimeout
 
 from .admission import ListenerLimits, Place, Places, source_of
 from .counters import Counters, Refusal, Tally
-from .errors import ChannelFailed, TransportFailed
+from .errors import ChannelFailed, TransportFailed, cause_in_words
 from .farewell import FarewellAttribute, last_words
 from .stream import SecureStream
 from .tls import has_record
@@ -310,7 +310,9 @@ class Reception:
                 step=self._first_step,
             ) from None
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
-            raise TransportFailed("the connection broke before the first message", step=self._first_step) from error
+            raise TransportFailed(
+                "the connection broke before the first message", received=cause_in_words(error), step=self._first_step
+            ) from error
         finally:
             self._half_open -= 1
         guest.farewell = self._too_slow

@@ -233,7 +233,11 @@ def _take_name(target: Path, written: Path) -> None:
         raise
     except OSError:  # a file system without links: the name is taken first, then it gets its content
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        written.replace(target)
+        try:
+            written.replace(target)
+        except BaseException:
+            target.unlink()  # an empty file would be taken for a key
+            raise
 
 
 def load_identity(path: str | os.PathLike[str], passphrase: bytes | None = None) -> Identity:

@@ -36,7 +36,7 @@ from nautilus_core import (
 )
 from nautilus_core.identity.peers import Peer
 
-from .errors import ChannelFailed, TransportFailed
+from .errors import ChannelFailed, TransportFailed, cause_in_words
 from .farewell import GONE, LINGER, last_words
 
 _RECEIVE_SIZE: Final = 262_144
@@ -330,7 +330,7 @@ class SecureStream(ByteStream):
                 await self._transport.send(cast("bytes", data))
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
             self._check_open()
-            raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
+            raise self._failed(_broken_below(error)) from error
         except BaseException:
             self._failed(TransportFailed("a send was cancelled half way", step="channel"))
             with CancelScope(shield=True):  # Ctrl-C must not turn into the cancellation that it sets off elsewhere
@@ -360,7 +360,7 @@ class SecureStream(ByteStream):
             raise self._failed(failed.error) from failed
         except (BrokenResourceError, ClosedResourceError, OSError) as error:
             self._check_open()
-            raise self._failed(TransportFailed("the stream below broke", step="channel")) from error
+            raise self._failed(_broken_below(error)) from error
 
     async def _end_with_last_words(self) -> None:
         """Send the alert and close; where a send is half way there is no place for it, and that send must not hang."""
@@ -372,3 +372,7 @@ class SecureStream(ByteStream):
     def _failed(self, error: HandshakeError) -> ChannelFailed:
         self._failure = self._failure or error
         return ChannelFailed(self._failure)
+
+
+def _broken_below(error: Exception) -> TransportFailed:
+    return TransportFailed("the stream below broke", received=cause_in_words(error), step="channel")

@@ -11,7 +11,7 @@ from anyio.abc import SocketStream
 
 from nautilus_core import HandshakeError
 
-from ..errors import ChannelFailed, in_words
+from ..errors import ChannelFailed, cause_in_words
 from ..sockets import reset_at_close
 from ..stream import SecureStream
 
@@ -126,12 +126,8 @@ def why(error: Exception, local: str) -> str:
     """What to say of an error of a secure stream, or of a socket or process here that is called `local`."""
     if isinstance(error, HandshakeError | ChannelFailed):
         return str(error)
-    cause: BaseException | None = error
-    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
-        cause = first_of(cause.__cause__) if isinstance(cause.__cause__, Exception) else None
-    if isinstance(cause, OSError):
-        return f"{local}: {in_words(cause)}"
-    return str(error) or f"{local}: it broke off"
+    cause = cause_in_words(error)
+    return f"{local}: {cause}" if cause is not None else str(error) or f"{local}: it broke off"
 
 
 class _Way:

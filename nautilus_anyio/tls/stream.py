@@ -15,7 +15,7 @@ from anyio.streams.tls import TLSAttribute
 
 from nautilus_core import INITIATOR, HandshakeError, Role
 
-from ..errors import ChannelFailed, TransportFailed
+from ..errors import ChannelFailed, TransportFailed, cause_in_words
 from ..farewell import last_words
 from . import errors
 from .machines import Machine
@@ -202,7 +202,9 @@ async def handshake(transport: ByteStream, machine: Machine, role: Role) -> TlsS
         raise
     except (BrokenResourceError, ClosedResourceError, OSError) as error:
         await aclose_forcefully(transport)
-        raise TransportFailed("the connection broke in the middle of the TLS handshake", step=errors.STEP) from error
+        raise TransportFailed(
+            "the connection broke in the middle of the TLS handshake", received=cause_in_words(error), step=errors.STEP
+        ) from error
     return TlsStream(transport, machine, role)
 
 

@@ -81,6 +81,7 @@ async def test_a_failure_printed_says_whom_and_all_of_the_error(caplog: pytest.L
             f"handler with {BOB.peer_id} at ::1 port 7 failed: no",
         ),
     ],
+    ids=["neither", "without an address", "both"],
 )
 def test_a_failure_without_an_address_or_a_peer(failure: ConnectionFailure, words: str) -> None:
     assert str(failure) == words

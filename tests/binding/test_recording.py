@@ -296,7 +296,7 @@ async def test_a_connection_that_breaks_is_recorded(tmp_path: Path) -> None:
     ) as record:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(reset)
-            with pytest.raises(TransportFailed):
+            with pytest.raises(TransportFailed, match="got Connection reset by peer"):
                 await handshake(ours, INITIATOR, initiator(), record=record)
 
 

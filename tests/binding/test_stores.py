@@ -234,6 +234,14 @@ def test_a_private_key_on_a_file_system_without_links(tmp_path: Path, monkeypatc
     assert load_identity(tmp_path / "key.pem").peer_id == BOB.peer_id
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
+    def replace(self: Path, target: Path) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(target))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="Input/output error"):
+        save_identity(tmp_path / "other.pem", BOB)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
+
 
 def test_key_files_that_are_none(tmp_path: Path) -> None:
     file = tmp_path / "node.pem"

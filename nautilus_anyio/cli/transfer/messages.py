@@ -178,11 +178,6 @@ class Parser:
         self._buffer = bytearray()
         self._failure: InvalidMessage | None = None
 
-    @property
-    def in_the_middle(self) -> bool:
-        """Whether a frame has begun that is not complete."""
-        return bool(self._buffer)
-
     def receive_data(self, data: bytes) -> None:
         """Buffer what came in."""
         self._buffer += data
