@@ -10,12 +10,14 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import current_time
-from stamina import Attempt, retry_context
 
 from nautilus_core import Event, HandshakeError, PeerAborted
+
+if TYPE_CHECKING:
+    from stamina import Attempt
 
 T = TypeVar("T")
 
@@ -91,6 +93,8 @@ async def retrying(
         HandshakeError: of the last attempt; where there were several, a note says how many.
         Exception: what else `once` or `on_event` raised, at once.
     """
+    from stamina import retry_context  # noqa: PLC0415  # takes long to load, and few try again
+
     attempts = _Attempts(retry, on_event)
     context = retry_context(
         on=attempts.wait_after,

@@ -15,8 +15,6 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 from urllib.parse import quote, unquote
 
-from filelock import FileLock, Timeout
-
 from nautilus_core import Identity
 from nautilus_core.identity.keys import check_peer_id
 
@@ -100,6 +98,8 @@ class KnownPeersFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout  # noqa: PLC0415  # takes long to load, and few write
+
         # of the file itself: who comes through a symbolic link must not miss it
         lock = FileLock(f"{self._path.resolve()}.lock", timeout=_LOCK_SECONDS, mode=0o600)
         try:

@@ -1,18 +1,21 @@
-"""The command `nautilus`: which subcommands there are, and how errors and exit codes come out. Each has a module."""
+"""The command `nautilus`: which subcommands there are, and how errors and exit codes come out. Each has a module.
+
+A module is loaded when its command is asked for: what the others need would take as long again.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Final
 
 from nautilus_core import HandshakeError, LocalProtocolError, PeerAborted
 from nautilus_core.transcript import ReplayDiverged
 
 from ..errors import ChannelFailed, TransportFailed
-from . import bench, completion, demo, identity, inspect, netcat, profile, transcript, transfer
 from .options import check_combinations
 from .output import Output, interrupted
 from .usage import Parser, ShowVersion, UsageError, wants_json
@@ -43,11 +46,22 @@ trying again may help, 130 interrupted, 141 nobody reads the standard output any
 Each command has a --help of its own, with examples.
 """
 
-_COMMANDS: Final = (identity, netcat, transfer, profile, transcript, inspect, demo, bench, completion)
+_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "identity": ("keygen", "identity"),
+    "netcat": ("listen", "connect"),
+    "transfer": ("send", "receive"),
+    "profile": ("profile",),
+    "transcript": ("transcript",),
+    "inspect": ("inspect",),
+    "demo": ("demo",),
+    "bench": ("bench",),
+    "completion": ("completion",),
+}
+"""Each module, with the commands that its `add_commands` adds."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def make_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; or, where `only` is a command, as much of it as reads that one."""
     parser = Parser(
         prog="nautilus",
         description="Mutually authenticated, encrypted byte streams between two nodes.",
@@ -57,8 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=ShowVersion, help="show the version and end")
     parser.ask_for_command()
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in _COMMANDS:
-        module.add_commands(commands)
+    modules = [name for name, added in _COMMANDS.items() if only in added] or _COMMANDS
+    for name in modules:
+        import_module(f".{name}", __package__).add_commands(commands)
     return parser
 
 
@@ -66,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = make_parser().parse_args(words)
+        options = make_parser(next(iter(words), None)).parse_args(words)
     except UsageError as error:
         Output(as_json=wants_json(words)).error(str(error), error, EXIT_USAGE, command=error.command)
         return EXIT_USAGE

@@ -8,34 +8,25 @@ one escape sequence. A bar is gone once it is over: the result says all that it 
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio.streams.tls import TLSAttribute
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from nautilus_core import HandshakeError, PublicKey
 
 from ..pictures.words import printable, utf8
 from ..stream import SecureStream
 from .asking import words_in_lines
-from .tables import amount
+
+if TYPE_CHECKING:  # few commands draw, and Rich takes long to load
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -53,17 +44,24 @@ class Output:
     Args:
         as_json: whether a program reads.
         quiet: whether only results and errors are wanted.
-
-    Attributes:
-        console: standard output for people; tables and pictures go there.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-        self.console = _Standard(highlight=False, emoji=False, color_system=colours)
-        self._errors = Console(stderr=True, highlight=False, emoji=False, color_system=colours)
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output for people; tables and pictures go there."""
+        from .screen import console  # noqa: PLC0415
+
+        return console(stderr=False)
+
+    @cached_property
+    def _errors(self) -> Console:
+        from .screen import console  # noqa: PLC0415
+
+        return console(stderr=True)
 
     def result(self, text: str, **fields: Any) -> None:
         """What the command was asked for: `text` for people, `fields` for programs."""
@@ -132,17 +130,20 @@ class Output:
 
     def progress(self) -> Progress:
         """A progress bar for bytes, on standard error; silent where nobody looks. `add_task(description, total=...)`."""
-        return self._bar(DownloadColumn(binary_units=True), _Throughput(), TimeRemainingColumn())
+        from .screen import of_bytes  # noqa: PLC0415
+
+        return of_bytes(self._errors, silent=self._silent)
 
     def counter(self) -> Progress:
         """Likewise for so many things to do, one after the other."""
-        return self._bar(MofNCompleteColumn())
+        from .screen import of_things  # noqa: PLC0415
 
-    def _bar(self, *columns: ProgressColumn) -> Progress:
+        return of_things(self._errors, silent=self._silent)
+
+    @property
+    def _silent(self) -> bool:
         moving = self._errors.is_terminal and not self._errors.is_dumb_terminal and not os.environ.get("NO_COLOR")
-        silent = self.quiet or self.as_json or not moving
-        description = TextColumn("{task.description}", markup=False)
-        return Progress(description, BarColumn(), *columns, console=self._errors, disable=silent, transient=True)
+        return self.quiet or self.as_json or not moving
 
     def _say(self, text: str, fields: dict[str, Any], command: str = "nautilus") -> None:
         if sys.stderr is None:  # it was closed before we started; print() would take standard output instead
@@ -161,21 +162,6 @@ def _named() -> Iterator[None]:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, "standard output") from error
-
-
-class _Standard(Console):
-    """Standard output, which somebody may have stopped to read: Rich would end the process there, by another code than ours."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
-class _Throughput(ProgressColumn):
-    """So much a second, in the units of everything else here: Rich's own column counts in powers of 1000."""
-
-    def render(self, task: Task) -> Text:
-        """Of the last half minute; nothing until there is something to divide."""
-        return Text("" if task.speed is None else f"{amount(round(task.speed))}/s", style="progress.data.speed")
 
 
 def json_line(fields: dict[str, Any]) -> str:

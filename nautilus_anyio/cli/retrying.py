@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Callable
 
-from stamina.instrumentation import set_on_retry_hooks
-
 from nautilus_core import Event
 
 from ..retry import AttemptFailed, Retry, retrying
@@ -57,6 +55,8 @@ async def dial_again(options: argparse.Namespace, dial: Callable[[float], Awaita
     if options.retry is None:
         return await dial(timeout)
     output: Output = options.output
+    from stamina.instrumentation import set_on_retry_hooks  # noqa: PLC0415  # takes long to load
+
     set_on_retry_hooks(())  # which log; the notes say more
 
     def see(event: Event) -> None:

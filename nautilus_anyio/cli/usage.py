@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 _PACKAGE = "nautilus-handshake"
@@ -63,6 +62,8 @@ class ShowVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print it and end."""
+        from importlib import metadata  # noqa: PLC0415  # nothing else asks
+
         try:
             version = metadata.version(_PACKAGE)
         except metadata.PackageNotFoundError:  # it runs from a folder of sources

@@ -61,6 +61,24 @@ def test_every_help_has_examples_that_parse(name: str) -> None:
     assert any(command[: len(own)] == own for command in commands)
 
 
+@pytest.mark.parametrize("name", sorted({name.split()[1] for name in ALL if " " in name}))
+def test_a_command_is_read_without_the_others(name: str) -> None:
+    alone = {parser.prog: parser for parser in parsers(make_parser(name))}
+    assert 1 < len(alone) < len(ALL)
+    assert alone[f"nautilus {name}"].format_help() == ALL[f"nautilus {name}"].format_help()
+
+
+def test_what_takes_long_to_load_is_left_until_it_is_needed() -> None:
+    program = """
+import sys
+from nautilus_anyio.cli import make_parser
+make_parser("connect")
+print(sorted({"rich", "shtab", "stamina", "filelock", "importlib.metadata", "trio", "httpx"} & sys.modules.keys()))
+"""
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_the_examples_are_read_as_a_shell_does() -> None:
     parser = argparse.ArgumentParser(
         epilog="examples:\n"

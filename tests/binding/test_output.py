@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nautilus_anyio.cli import main
-from nautilus_anyio.cli.output import Output, _Throughput, json_line
+from nautilus_anyio.cli.output import Output, json_line
+from nautilus_anyio.cli.screen import Throughput
 from nautilus_anyio.cli.tables import amount
 from nautilus_anyio.cli.transfer.report import Bars, Reporter
 from nautilus_anyio.pictures.words import printable
@@ -95,7 +96,7 @@ def test_a_bars_speed_is_in_the_units_of_its_sizes() -> None:
     now = 0.0
     with Progress(get_time=lambda: now, disable=True, auto_refresh=False) as progress:
         bar = progress.add_task("sending", total=40 << 20)
-        column = _Throughput()
+        column = Throughput()
         assert column.render(progress.tasks[0]).plain == ""
         for _ in range(3):
             now += 1.0
