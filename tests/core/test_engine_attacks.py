@@ -15,18 +15,23 @@ import pytest
 
 from nautilus_core import (
     INITIATOR,
+    PAUSED,
     RESPONDER,
+    AlertCode,
     AuthenticationFailed,
     Context,
     CustomProtocolStep,
     Handshake,
     HandshakeCompleted,
     HandshakeError,
+    InvalidMessage,
     LocalProtocolError,
     NautilusStream,
     PeerAborted,
+    PeerIdentified,
     Question,
     Role,
+    SessionKeyDerivationFailed,
     Signal,
     Stage,
     State,
@@ -43,9 +48,10 @@ from nautilus_core.identity.peers import ClaimedPeer, Peer
 from nautilus_core.limits import DEFAULT_LIMITS
 from nautilus_core.noise.names import NoiseProtocol
 from nautilus_core.noise.symmetric import CipherState
+from nautilus_core.steps.session_keys import SessionKeyDerivation
 from nautilus_core.testing import Pair
 
-from .helpers import BUILT_IN, FAST, HEADER, SEALED_FROM, agreed, alice, bob, both, frames, note, run
+from .helpers import BUILT_IN, FAST, HEADER, SEALED_FROM, agreed, alice, altered, bob, both, frames, note, put, run
 from .test_key_hygiene import stream_of, vars_of
 
 # ------------------------------------------------------------- entered again
@@ -339,6 +345,39 @@ def settled(engine: Handshake) -> None:
         pass
 
 
+class Altering(SessionKeyDerivation):
+    """A Finished whose MAC is not sent as it is."""
+
+    def __init__(self, sender: Role, change: Callable[[bytes], bytes]) -> None:
+        super().__init__(sender, DEFAULT_LIMITS)
+        self._change = change
+
+    def write(self, context: Context) -> Any:
+        """The MAC, changed."""
+        return self.message(self._change(super().write(context).mac))
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mac: mac[:32],
+        lambda mac: mac[:-1],
+        lambda mac: mac + bytes(16),
+        lambda mac: mac[:-1] + bytes((mac[-1] ^ 1,)),
+        lambda mac: bytes((mac[0] ^ 128,)) + mac[1:],
+    ],
+)
+def test_a_finished_counts_with_all_its_bytes_and_no_more(role: Role, change: Callable[[bytes], bytes]) -> None:
+    suites = ("X25519_AES256GCM_SHA384",)
+    sides = {INITIATOR: alice(suites=suites), RESPONDER: bob(suites=suites)}
+    sides[role] = sides[role].replace(f"{role.value}-finished", lambda: Altering(role, change))
+    pair = run(sides[INITIATOR], sides[RESPONDER])
+    error = (pair.responder if role is INITIATOR else pair.initiator).error
+    assert isinstance(error, SessionKeyDerivationFailed)
+    assert error.alert == AlertCode.BAD_FINISHED
+
+
 # --------------------------------------------------------- nonces used twice
 
 
@@ -389,6 +428,39 @@ def test_a_policy_whose_remember_asks_or_waits_is_refused() -> None:
 def test_a_built_in_step_cannot_be_replaced_by_nothing(name: str, nothing: Callable[[], Any]) -> None:
     with pytest.raises(LocalProtocolError, match="belongs to the protocol and cannot be removed"):
         alice().replace(name, nothing)
+
+
+def test_a_commit_of_ones_own_cannot_take_built_in_steps_out_as_a_block() -> None:
+    def commit(context: Context) -> None:
+        context.steps.replace_block(("responder-finished",), ())
+
+    step = note(needs=Stage.NOTHING, commit=commit)
+    pair = run(*both(lambda profile: profile.insert_after("hello", step)))
+    for end in (pair.initiator, pair.responder):
+        assert isinstance(end.error, (LocalProtocolError, PeerAborted))
+    assert "is not built in: it replaces no block" in str(pair.initiator.error)
+
+
+def test_a_raw_message_of_another_name_is_not_taken_for_the_one_that_is_due() -> None:
+    step = note(needs=Stage.NOTHING)
+    profiles = both(lambda profile: profile.insert_after("hello", step))
+    error = run(*profiles, tamper=altered("note", put(0, "nope"))).responder.error
+    assert isinstance(error, InvalidMessage)
+    assert "expected the message 'note'; got the message 'nope'" in str(error)
+
+
+@pytest.mark.parametrize("value", [False, True, 0, "no"])
+def test_a_peer_is_not_welcome_by_an_answer_that_may_mean_no(value: Any) -> None:
+    engine = Handshake(RESPONDER, bob(trust=trust.ask()))
+    pair = run(alice(), engine)
+    question = pair.responder.events[-1]
+    assert isinstance(question, PeerIdentified)
+    with pytest.raises(LocalProtocolError, match=r"accept\(\), or reject"):
+        question.answer(value)
+    assert engine.next_event() is PAUSED
+    question.reject("after all")
+    with pytest.raises(AuthenticationFailed):
+        engine.next_event()
 
 
 def test_a_step_of_ones_own_can_be_replaced_by_nothing() -> None:

@@ -56,6 +56,7 @@ def test_after_a_failure_the_ephemeral_key_is_gone() -> None:
 def test_after_completion_nothing_is_left_of_the_key_agreement(suites: tuple[str, ...]) -> None:
     pair = succeed(Pair(alice(suites=suites), bob()).run())
     for end in (pair.initiator, pair.responder):
+        assert end.handshake._context.schedule is None
         secrets = vars_of(agreement_of(end.handshake))
         assert secrets["_private_key"] is None
         assert secrets["_secret"] is None
