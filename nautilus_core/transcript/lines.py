@@ -204,7 +204,13 @@ class Aborted(Line, frozen=True, tag="abort", kw_only=True):
 
 
 class TimedOut(Line, frozen=True, tag="timeout", kw_only=True):
-    """The deadline has passed."""
+    """The deadline has passed.
+
+    Attributes:
+        begun: whether the application had called `next_event` before.
+    """
+
+    begun: bool = True
 
 
 class Failed(Line, frozen=True, tag="error", kw_only=True):

@@ -14,6 +14,7 @@ from zlib import crc32
 from ..crypto.entropy import Entropy
 from ..errors import LocalProtocolError
 from ..events import Event, HandshakeCompleted, Question, StepCompleted, StepSkipped
+from ..state import State
 from ..stream import HandshakeStream, LengthPrefixedStream, NautilusStream
 from .channel import RecordedChannel
 from .described import answer, completion, failure, values_of
@@ -233,7 +234,8 @@ class Recorder:
     def timed_out(self) -> None:
         """The engine's: the deadline has passed."""
         self._answered()
-        self._line(TimedOut(at=self._now()))
+        begun = self._handshake is not None and self._handshake.state is not State.NEW
+        self._line(TimedOut(at=self._now(), begun=begun))
 
     def failed(self, error: Exception, *, channel: bool = False) -> None:
         """The engine's, or the channel's: it has failed."""

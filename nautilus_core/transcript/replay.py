@@ -182,7 +182,7 @@ class _Replay:
         self._place = _Place()
         self._waiting = {False: bytearray(), True: bytearray()}
         self._counts = {"frames": 0, "events": 0, "flights": 0}
-        self._number = 0
+        self._number = 1
         ends, total = [], 0
         for line in transcript.lines:
             if isinstance(line, Frame) and line.sender is header.role:
@@ -192,6 +192,8 @@ class _Replay:
 
     def run(self, *, partly: bool = False) -> ReplayReport:
         """All lines, then that nothing more comes than was recorded."""
+        if any(isinstance(line, TimedOut) and line.begun for line in self._transcript.lines):
+            self._pump(channel=False)  # before what comes in: nothing else would tell when it began
         for number, line in enumerate(self._transcript.lines, 2):
             self._number = number
             if isinstance(line, Received):

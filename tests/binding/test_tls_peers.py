@@ -77,9 +77,9 @@ async def free_port() -> int:
 
 async def until_it_listens(port: int) -> None:
     """Look into the system's table: a connection would be the one that the server waits for."""
-    line = f":{port:04X} "
+    listens = re.compile(rf":{port:04X} 00000000:0000 0A ")  # not an old connection of this port, or one to it
     with anyio.fail_after(10):
-        while line not in (await anyio.Path("/proc/net/tcp").read_text()):
+        while listens.search(await anyio.Path("/proc/net/tcp").read_text()) is None:
             await anyio.sleep(0.01)
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from nautilus_core import (
     ANONYMOUS,
     INITIATOR,
+    NEED_DATA,
+    RESPONDER,
     SUITES,
     AlertCode,
     AuthenticationFailed,
@@ -21,6 +23,7 @@ from nautilus_core import (
     Identity,
     PeerIdentified,
     Profile,
+    Role,
     TrustPolicy,
     profiles,
     trust,
@@ -189,13 +192,14 @@ def test_failures_come_again(name: str) -> None:
             assert not replay(recorded.files[1], responder).full
 
 
-def alone(profile: Profile, act: Any) -> list[bytes]:
-    """What an initiator recorded that was alone, and on which `act` was called."""
+def alone(profile: Profile, act: Any, role: Role = INITIATOR) -> list[bytes]:
+    """What an end recorded that was alone, and on which `act` was called; an initiator has sent its first flight."""
     file: list[bytes] = []
     with Recorder(file.append, dangerously_record_secrets=True) as recorder:
-        handshake = Handshake(INITIATOR, profile, deadline=5.0, recorder=recorder)
-        handshake.next_event()
-        handshake.data_to_send()
+        handshake = Handshake(role, profile, deadline=5.0, recorder=recorder)
+        if role is INITIATOR:
+            handshake.next_event()
+            handshake.data_to_send()
         act(handshake)
         with pytest.raises(HandshakeError):
             while True:
@@ -214,6 +218,46 @@ def test_a_timeout_and_an_abort_come_again() -> None:
         file = alone(profile, act)
         assert [line.error for line in read(file).lines if isinstance(line, Failed)] == [error]
         assert replay(file, profile).outcome == "failed"
+
+
+def first_flight() -> bytes:
+    """Of an initiator: a whole hello, and what follows it."""
+    initiator = Handshake(INITIATOR, alice())
+    initiator.next_event()
+    return initiator.data_to_send()
+
+
+BEGIN, FLIGHT = b"", first_flight()
+
+
+@pytest.mark.parametrize(
+    ("order", "waited_for"),
+    [
+        ([], "next_event"),
+        ([FLIGHT[:3]], "next_event"),
+        ([FLIGHT], "next_event"),
+        ([BEGIN], "nothing in time"),
+        ([BEGIN, FLIGHT[:3]], "3 bytes in time"),
+        ([FLIGHT[:3], BEGIN], "3 bytes in time"),
+        ([BEGIN, FLIGHT], f"{len(FLIGHT)} bytes in time"),
+    ],
+)
+def test_a_timeout_before_the_first_message_comes_again(order: list[bytes], waited_for: str) -> None:
+    """What the error says depends on whether the application has begun, of which a responder's bytes say nothing."""
+
+    def late(responder: Handshake) -> None:
+        for data in order:
+            if data is BEGIN:
+                assert responder.next_event() is NEED_DATA
+            else:
+                responder.receive_data(data)
+        responder.handle_timeout(6.0)
+
+    profile = bob()
+    file = alone(profile, late, RESPONDER)
+    (error,) = [line for line in read(file).lines if isinstance(line, Failed)]
+    assert waited_for in f"{error.expected}; {error.received}"
+    assert replay(file, profile).outcome == "failed"
 
 
 def test_an_exception_of_a_users_step_comes_again() -> None:
