@@ -32,8 +32,8 @@ from nautilus_core import (
 )
 
 from .errors import ChannelFailed, TransportFailed, cause_in_words
+from .farewell import LINGER, last_words
 from .key_log import KeyLogFile
-from .last_words import LINGER, last_words
 from .stream import SecureStream
 from .tls import Tls
 from .transcript import Record

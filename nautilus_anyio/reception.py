@@ -22,7 +22,7 @@ from nautilus_core import INITIATOR, AlertCode, HandshakeError, HandshakeTimeout
 from .admission import ListenerLimits, Place, Places, source_of
 from .counters import Counters, Refusal, Tally
 from .errors import ChannelFailed, TransportFailed, cause_in_words
-from .last_words import last_words
+from .farewell import last_words
 from .stream import SecureStream
 from .tls import has_record
 

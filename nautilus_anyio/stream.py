@@ -37,7 +37,7 @@ from nautilus_core import (
 from nautilus_core.identity.peers import Peer
 
 from .errors import ChannelFailed, TransportFailed, cause_in_words
-from .last_words import GONE, LINGER, last_words
+from .farewell import GONE, LINGER, last_words
 
 _RECEIVE_SIZE: Final = 262_144
 _RECORDS_AT_ONCE: Final = 4

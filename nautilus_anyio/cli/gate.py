@@ -116,7 +116,7 @@ class _Gate:
         limits = limits_from(options, self._bound)
         inside_tls = self.meeting.inside_tls
         self.reception = Reception(
-            profile, limits, options.timeout, self._failed, lambda _: None, inside_tls=inside_tls
+            self.meeting.profile, limits, options.timeout, self._failed, lambda _: None, inside_tls=inside_tls
         )
         self._accepting = CancelScope()
         self._cut = False

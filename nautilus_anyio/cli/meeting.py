@@ -50,11 +50,14 @@ class Meeting:
         profile: what the handshakes are made of.
         role: which end this is in them.
         each: whether there may be many handshakes, each with a transcript of its own.
+
+    Attributes:
+        profile: the same.
     """
 
     def __init__(self, options: argparse.Namespace, profile: Profile, role: Role, *, each: bool = False) -> None:
         self._options = options
-        self._profile = profile
+        self.profile = profile
         self._questions = Questions()
         self._documents = Documents(options.did_web_private)
         self._role = role
@@ -142,7 +145,7 @@ class Meeting:
             return await handshake(
                 raw,
                 self._role,
-                self._profile,
+                self.profile,
                 timeout=deadline - anyio.current_time(),
                 answer=answering(self._documents, asking),
                 on_event=on_event,

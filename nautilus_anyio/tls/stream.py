@@ -16,7 +16,7 @@ from anyio.streams.tls import TLSAttribute
 from nautilus_core import INITIATOR, HandshakeError, Role
 
 from ..errors import ChannelFailed, TransportFailed, cause_in_words
-from ..last_words import last_words
+from ..farewell import last_words
 from . import errors
 from .machines import Machine
 

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
 from nautilus_anyio import handshake
-from nautilus_anyio.last_words import last_words
+from nautilus_anyio.farewell import last_words
 from nautilus_core import RESPONDER, AlertCode, Handshake, Profile
 
 from .helpers import echo, responder

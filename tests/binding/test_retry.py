@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from nautilus_anyio import AttemptFailed, Retry, TransportFailed, connect, connect_unix, serve, transcript
-from nautilus_anyio.last_words import last_words
+from nautilus_anyio.farewell import last_words
 from nautilus_anyio.retry import retrying
 from nautilus_core import (
     RESPONDER,
