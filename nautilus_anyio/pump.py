@@ -105,17 +105,15 @@ class Pump:
             raise
 
     async def _until_there_is_a_session(self) -> Session:
-        asked = ""
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
                 if event is PAUSED:
-                    raise LocalProtocolError(f"answer= left a {asked} open: answer it, accept it or reject it")
+                    raise LocalProtocolError("answer= left a question unanswered")
                 self._engine.receive_data(await self._receive())
                 continue
             self._show(event)
             if isinstance(event, Question):
-                asked = type(event).__name__
                 await self._ask(event)
             elif isinstance(event, HandshakeCompleted):
                 return event.session

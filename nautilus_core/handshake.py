@@ -396,7 +396,8 @@ class Handshake:
                 error.step = self._where()
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
         if self._suspended is not None:
-            self._suspended.give_up()
+            self._suspended.withdraw()
+            self._suspended.close()
             self._suspended = None
         if self._recorder is not None:
             self._recorder.failed(error)

@@ -63,11 +63,14 @@ class Suspended:
         self.question = asked
         return asked
 
-    def give_up(self) -> None:
+    def withdraw(self) -> None:
         """The handshake has failed: nobody needs the answer any more."""
         if self.question is not None:
             self.question.pending.withdraw()
-        with suppress(Exception):  # a user's clean-up must not hide the failure
+
+    def close(self) -> None:
+        """Let the step clean up."""
+        with suppress(Exception):  # which must not hide the failure
             self.generator.close()
 
     def too_late(self) -> HandshakeTimeout:

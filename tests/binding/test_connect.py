@@ -176,7 +176,7 @@ async def test_a_question_without_an_answer_is_the_callers_mistake() -> None:
     async with listening(responder()) as port:
         with pytest.raises(LocalProtocolError, match="no answer="):
             await connect("127.0.0.1", port, initiator(trust=trust.ask()))
-        with pytest.raises(LocalProtocolError, match="left a PeerIdentified open"):
+        with pytest.raises(LocalProtocolError, match="unanswered"):
             await connect("127.0.0.1", port, initiator(trust=trust.ask()), answer=lambda _: None)
 
 
