@@ -12,8 +12,9 @@ is the ratio to the same bare handshake where the contexts say so as well (`OP_N
 handshake where both ends take from it what a step takes, too: the exporter's output and the peer's certificate.
 
 *step* is `TlsStep` alone, between a stream and a transcript that the engine has made: the same flights in frames and in the
-transcript, the exporter's output into the key schedule, the peer's certificates read (the last ones are remembered) and judged
-by a policy. What the engine makes is made right before the clock runs, and dropped after. *profile* is the whole of
+transcript, the exporter's output into the key schedule, the peer's certificates read and judged by a policy. What the engine
+makes is made right before the clock runs, and dropped after. The certificates of the last 64 peers are remembered, so that they
+are read once: *strangers* is the step between peers that have never met. *profile* is the whole of
 `profiles.tls`: fresh engines, hello, suites, TLS, both Finished, all events drained, until the initiator's channel has opened
 the responder's acceptance. *authorities* is the same where OpenSSL verifies no chain, and `trust.authorities()` does. Each is
 interleaved with each of the bare handshakes, call by call, two by two, with the garbage collector off; a ratio is the median
@@ -51,6 +52,7 @@ from nautilus_core import (
     trust,
 )
 from nautilus_core.crypto.hashing import TranscriptHash
+from nautilus_core.identity.x509 import load_chain
 from nautilus_core.limits import DEFAULT_LIMITS
 
 from .handshake import interleaved, ratio
@@ -128,8 +130,9 @@ class StepsAlone:
     What the engine has made by then is made in `prepare`, right before the clock runs; what it keeps is dropped there, too.
     """
 
-    def __init__(self, settings: Mapping[Role, TlsSettings]) -> None:
+    def __init__(self, settings: Mapping[Role, TlsSettings], *, strangers: bool = False) -> None:
         self._settings = settings
+        self._strangers = strangers
         self._ends: tuple[StepAlone, ...] = ()
 
     def prepare(self) -> None:
@@ -137,6 +140,8 @@ class StepsAlone:
         for end in self._ends:
             end.context.forget()  # nothing stays behind that only a collector finds
         self._ends = tuple([StepAlone(role, self._settings[role]) for role in Role])
+        if self._strangers:
+            load_chain.cache_clear()
 
     def run(self) -> None:
         """One handshake of TLS."""
@@ -186,7 +191,8 @@ def measure(rounds: int) -> dict[str, Any]:
     anybody = trust.anyone(kinds=["x509"])
     verifying = {role: make_context(role) for role in Role}
     open_minded = {role: make_context(role, verifies=False) for role in Role}
-    alone = StepsAlone({role: TlsSettings(verifying[role], anybody) for role in Role})
+    settings = {role: TlsSettings(verifying[role], anybody) for role in Role}
+    alone, strangers = StepsAlone(settings), StepsAlone(settings, strangers=True)
     by_us = {INITIATOR: trust.authorities([ROOT], name=NAME), RESPONDER: trust.authorities([ROOT])}
     bares: dict[str, Callable[[], Any]] = {
         "bare": bare(verifying),
@@ -195,16 +201,18 @@ def measure(rounds: int) -> dict[str, Any]:
     }
     cases: dict[str, Callable[[], Any]] = {
         "step": alone.run,
+        "strangers": strangers.run,
         "profile": whole({role: profiles.tls(verifying[role], trust=anybody) for role in Role}),
         "authorities": whole(
             {role: profiles.tls(open_minded[role], trust=by_us[role]) for role in Role}, datetime.now(UTC)
         ),
     }
+    prepare = {"step": alone.prepare, "strangers": strangers.prepare}
     group = bares["bare"]().get_group_name()
     results: dict[str, Any] = {}
     for name, case in cases.items():
         for which, to in bares.items():  # two by two, so that each comes after the other, and is as cold as it
-            times = interleaved({which: to, name: case}, rounds, {"step": alone.prepare})
+            times = interleaved({which: to, name: case}, rounds, prepare)
             results[f"{name}_ratio_to_{which}"] = ratio(times, name, which)
             if which == "bare":
                 results[f"{name}_ratio_to_bare_best_round"] = min(times[name]) / min(times[which])
@@ -219,6 +227,7 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"{title:<46}{'us':>7}{'bare us':>9}{'ratio':>7}{'best':>7}{'no tickets':>12}{'with results':>14}"]
     for name, words in (
         ("step", f"TlsStep alone (at most {LIMIT})"),
+        ("strangers", "the same, peers that never met"),
         ("profile", "profiles.tls, whole"),
         ("authorities", "profiles.tls, chains judged by authorities()"),
     ):
