@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,7 @@ def named_tests(text: str) -> list[tuple[str, str]]:
     return re.findall(r"`([\w/]+\.py)::(\w+)`", text)
 
 
+@cache
 def functions_of(path: Path) -> set[str]:
     """The names of all test functions of a file; none where there is no file."""
     if not path.exists():
