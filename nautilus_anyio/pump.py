@@ -105,6 +105,7 @@ class Pump:
             raise
 
     async def _until_there_is_a_session(self) -> Session:
+        asked = ""
         while True:
             event = await self._next_event()
             if isinstance(event, Signal):
@@ -116,6 +117,7 @@ class Pump:
                 continue
             self._show(event)
             if isinstance(event, Question):
+                asked = type(event).__name__
                 await self._ask(event)
             elif isinstance(event, HandshakeCompleted):
                 return event.session

@@ -45,18 +45,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs side by side on all cores, unless `-n` says otherwise; what is named runs in this process."""
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    option = config.option
+    looks = option.collectonly or option.showfixtures or option.show_fixtures_per_test
     whole = config.args_source is not pytest.Config.ArgsSource.ARGS
-    xdist = config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput")
-    if whole and xdist and config.option.numprocesses is None and not config.option.collectonly:
-        config.option.numprocesses = "auto"
-    if xdist and config.option.dist == "no":
-        config.option.dist = "worksteal"  # a few files have most of the slow tests
+    if whole and not looks and option.numprocesses is None:
+        option.numprocesses = "auto"
+    if option.numprocesses and option.dist == "no":
+        option.dist = "worksteal"  # a few files have most of the slow tests
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores: a good part of the time goes into waiting."""
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores + (cores + 1) // 2
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,7 @@ def named_tests(text: str) -> list[tuple[str, str]]:
     return re.findall(r"`([\w/]+\.py)::(\w+)`", text)
 
 
+@cache
 def functions_of(path: Path) -> set[str]:
     """The names of all test functions of a file; none where there is no file."""
     if not path.exists():

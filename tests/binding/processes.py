@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 NAUTILUS: Final = [sys.executable, "-m", "nautilus_anyio"]
-PATIENCE: Final = 20.0
+PATIENCE: Final = 40.0
 
 
 class Running:
@@ -77,7 +77,7 @@ def running(*arguments: str | Path | int) -> Iterator[Running]:
     assert process.end() == 130
 
 
-def eventually(what: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(what: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until `what()` is true."""
     end = time.monotonic() + seconds
     while not what():

@@ -59,7 +59,7 @@ async def listening(
 
 
 async def until(listener: SecureListener, done: Callable[[Counters], bool]) -> Counters:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while not done(counters := listener.counters):
             await anyio.sleep(0.005)
     return counters
@@ -84,7 +84,7 @@ class Peer:
 
     async def hear(self) -> bytes:
         """What comes next; nothing when the listener has closed or cut the connection."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await anyio.wait_readable(self.socket)
         try:
             return self.socket.recv(65_536)

@@ -112,7 +112,7 @@ async def test_a_one_way_pattern() -> None:
     async with listening(bob(name), handler) as port:
         async with await connect("127.0.0.1", port, alice(name)) as stream:
             await stream.send(b"one way")
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             await done.wait()
     assert seen == [b"one way"]
 
@@ -122,7 +122,7 @@ async def test_the_wrong_key_is_refused() -> None:
     async with listening(bob(), on_error=errors.append) as port:
         with pytest.raises(AuthenticationFailed, match="not the one that was given"):
             await connect("127.0.0.1", port, alice(remote_static=ALICE.public))
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while not errors:
                 await anyio.sleep(0.01)
     assert isinstance(errors[0].error, PeerAborted)

@@ -67,7 +67,7 @@ def outcome(path: Path) -> str:
 
 async def until_there_is_an_end(path: Path) -> None:
     """The listener's side may end a moment later."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while True:
             with suppress(TranscriptError):
                 transcript.read(path)

@@ -93,9 +93,7 @@ async def web(name: str = "localhost") -> AsyncIterator[Web]:
 
 
 def client() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    return context
+    return ssl.create_default_context(cadata=AUTHORITY.cert_pem.bytes().decode())  # not those of the system too: 40 ms
 
 
 def resolver(**options: Any) -> DidWebResolver:

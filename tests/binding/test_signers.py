@@ -116,7 +116,7 @@ async def failed(signer: Signer, **arguments: Any) -> tuple[Exception, list[Exce
     async with listening(responder(), on_error=lambda failure: seen.append(failure.error)) as port:
         with pytest.raises((HandshakeError, LocalProtocolError)) as raised:
             await connect("127.0.0.1", port, profile, answer=signing_with(signer), **arguments)
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while not seen:
                 await anyio.sleep(0.01)
     return raised.value, seen

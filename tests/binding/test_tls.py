@@ -127,7 +127,7 @@ async def failures_of(tls: Tls) -> AsyncIterator[tuple[int, list[Exception]]]:
     seen: list[Exception] = []
     async with listening(responder(), tls=tls, on_error=lambda failure: seen.append(failure.error)) as port:
         yield port, seen
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while not seen:
                 await anyio.sleep(0.005)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import types
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,10 +31,16 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A module, parsed once for all that look at it."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def imports(path: Path, *, at_run_time: bool = False) -> Iterator[str]:
     """Absolute dotted names of all that a module imports; optionally without what only type checkers import."""
     package = [ROOT.name, *path.relative_to(ROOT).parent.parts]
-    for node in walk(ast.parse(path.read_text("utf-8")), at_run_time):
+    for node in walk(tree_of(path), at_run_time):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +71,7 @@ def test_the_core_does_no_io(path: Path) -> None:
     assert "os" not in used or name_of(path) in MAY_USE_OS
     calls = {
         node.func.id
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & BUILTINS
@@ -96,13 +103,13 @@ def test_of_the_operating_system_only_its_randomness_is_used() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_the_core_is_synchronous(path: Path) -> None:
     kinds = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await, ast.Global)
-    assert not [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, kinds)]
+    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, kinds)]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_nothing_that_a_peer_sent_is_asserted(path: Path) -> None:
     """Under `python -O` an assert is no check."""
-    assert not [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Assert)]
+    assert not [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Assert)]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
