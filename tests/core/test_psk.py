@@ -433,7 +433,7 @@ def test_a_suite_of_ones_own_that_was_not_offered_for_want_of_a_psk_is_refused()
     assert "a suite that was not offered" in pair.initiator.error.message
 
 
-@pytest.mark.parametrize("index", [1, 31])
+@pytest.mark.parametrize("index", [1, 2, 31])
 def test_a_selection_that_was_not_offered(index: int) -> None:
     pair = run(side("alice"), side("bob"), tamper=altered("psk", put(1, index)))
     assert isinstance(pair.initiator.error, InvalidMessage)

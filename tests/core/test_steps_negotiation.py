@@ -221,6 +221,15 @@ def test_steps_see_the_extensions() -> None:
     assert seen == {INITIATOR: {"x": b"r"}, RESPONDER: {"x": b"i"}}
 
 
+def test_a_step_that_the_initiator_requires_and_that_does_not_fit_is_refused_by_the_responder() -> None:
+    mine, theirs = both(protocols=["b/1"])
+    mine = mine.insert_before("initiator-finished", note(protocol_id="a/1"))
+    theirs = theirs.insert_before("initiator-finished", note(protocol_id="a/1", required=False))
+    pair = run(mine, theirs)
+    assert isinstance(pair.responder.error, NegotiationFailed)
+    assert "the required step 'note' does not fit the negotiated protocol" in str(pair.responder.error)
+
+
 def test_an_extension_that_is_answered_twice_is_refused() -> None:
     twice = altered("hello-response", put(5, [["x", b"1"], ["x", b"2"]]))
     error = run(*both(extensions={"x": b""}), tamper=twice).initiator.error
