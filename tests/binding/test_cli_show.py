@@ -183,7 +183,7 @@ def test_bench_measures_all_kinds_in_the_time_it_is_given(capsys: pytest.Capture
         assert result["per_second"] == pytest.approx(1e6 / result["microseconds"], rel=0.01)
         if result["kind"] == "channel":
             bandwidth = result["record"] / 2**20 * result["per_second"]
-            assert result["mib_per_second"] == pytest.approx(bandwidth, rel=0.05)
+            assert result["mib_per_second"] == pytest.approx(bandwidth, rel=0.05, abs=0.06)  # it has one decimal
         else:
             assert result["mib_per_second"] is None
     hybrid = next(result for result in results if result["name"] == "X25519MLKEM768_AES256GCM_SHA384")

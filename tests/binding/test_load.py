@@ -369,6 +369,7 @@ async def test_counters_are_exact() -> None:
             counters = listener.counters
             assert (counters.in_progress, counters.half_open) == (2, 0)
             assert listener.counters == counters
+        await until(listener, lambda counters: sum(counters.failed.values()) == 6)
         await until(listener, lambda counters: not counters.in_progress)
         counters = await until(listener, lambda counters: not counters.sessions)
     assert counters.accepted == 9
