@@ -13,7 +13,6 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from ..channel_binding import MOST_BINDINGS, ChannelBinding, ChannelBindings
-from ..crypto.hashing import SHA256
 from ..errors import AlertCode, AuthenticationFailed, InvalidMessage
 from ..role import INITIATOR, RESPONDER, Role
 from .fields import Offer, check_distinct, listed
@@ -39,7 +38,7 @@ def said(binding: ChannelBinding, role: Role) -> bytes:
 
     The value itself stays here. What one role says does not fit the other, so nothing can be reflected.
     """
-    return SHA256.hmac(binding.value, b"\0".join((_LABEL, role.value.encode(), binding.kind.encode())))
+    return hmac.digest(binding.value, b"\0".join((_LABEL, role.value.encode(), binding.kind.encode())), "sha256")
 
 
 class BindingExchange:

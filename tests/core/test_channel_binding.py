@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from nautilus_core import (
@@ -169,6 +170,14 @@ def test_what_one_end_says_cannot_be_said_back_to_it() -> None:
 
     pair = met(known(EXPORTER), None, tamper=rewritten(reflect))
     assert isinstance(pair.initiator.error, AuthenticationFailed)
+
+
+@pytest.mark.parametrize("length", [32, 64, 65, 1024])
+def test_what_is_said_is_an_hmac_of_rfc_2104_for_a_value_of_any_length(length: int) -> None:
+    value = bytes(range(256)) * 4
+    mac = HMAC(value[:length], hashes.SHA256())
+    mac.update(b"nautilus/1 channel binding\0initiator\0acme")
+    assert said(ChannelBinding("acme", value[:length]), INITIATOR) == mac.finalize()
 
 
 @pytest.mark.parametrize(
