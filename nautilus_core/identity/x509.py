@@ -162,9 +162,8 @@ def _check_order(chain: Chain) -> None:
                 f"the chain is out of order: certificate {place} is issued by {shown(certificate.issuer)}, "
                 f"and the next is of {shown(issuer.subject)}"
             )
-    if len(chain) == 1:  # most are: a name takes long to read
-        return
-    if len({certificate.subject for certificate in chain}) != len(chain):  # or there would be many paths to try
+    subjects = [certificate.subject for certificate in chain]  # also of one alone: what cannot be read is refused here
+    if len(chain) > 1 and len(set(subjects)) != len(chain):  # or there would be many paths to try
         raise ValueError("the chain has two certificates of one subject")
 
 

@@ -329,13 +329,13 @@ async def test_a_wait_that_would_end_too_late_is_not_begun() -> None:
 
 
 async def test_the_timeout_is_for_all_attempts_together() -> None:
-    retry, seen = Retry(None, 0.6, 0.01, 0.02, 0.0), Seen()
+    retry, seen = Retry(None, 2.0, 0.01, 0.02, 0.0), Seen()
     async with listening_in(silent) as listener:
         began = anyio.current_time()
         with pytest.raises((HandshakeTimeout, TransportFailed)):  # as little as there may be left for the last one
-            await connect("127.0.0.1", listener.port, initiator(), timeout=0.1, retry=retry, on_event=seen)
+            await connect("127.0.0.1", listener.port, initiator(), timeout=0.2, retry=retry, on_event=seen)
         took = anyio.current_time() - began
-        assert 0.3 < took < 0.6 + 1.0  # the last alert may take a moment
+        assert 1.0 < took < 2.0 + 2.0  # the last alert may take a moment
         assert seen
         assert len(seen) <= listener.connections <= len(seen) + 1
 
