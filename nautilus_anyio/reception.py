@@ -277,8 +277,8 @@ class Reception:
         except Exception as error:
             self._leave(guest)
             self._tally.fail(error)
-            peer = error.peer if isinstance(error, HandshakeError) else None
-            self._failed(ConnectionFailure(error, "handshake", guest.remote, None if peer is None else peer.peer_id))
+            peer_id = error.peer_id if isinstance(error, HandshakeError) else None
+            self._failed(ConnectionFailure(error, "handshake", guest.remote, peer_id))
             return None
         except BaseException:
             self._leave(guest)

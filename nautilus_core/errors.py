@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from traceback import clear_frames
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
-
-if TYPE_CHECKING:
-    from .identity.peers import VerifiedPeer
+from typing import ClassVar, Final, Literal
 
 
 class AlertCode(IntEnum):
@@ -114,15 +111,15 @@ class HandshakeError(Exception):
 
     Attributes:
         retryable: whether trying again can help.
-        peer: who had proved its key when the handshake failed, as somebody whom the trust policy or a step refuses; the engine
-            fills it in. None where nobody had.
+        peer_id: of who had proved its key when the handshake failed, as somebody whom the trust policy or a step refuses; the
+            engine fills it in. None where nobody had.
 
     Raises:
         ValueError: when `alert` belongs to another class.
     """
 
     retryable: bool = False
-    peer: VerifiedPeer | None = None
+    peer_id: str | None = None
 
     def __init__(
         self,

@@ -414,7 +414,8 @@ class Handshake:
         if isinstance(error, HandshakeError):
             if error.step is None:
                 error.step = self._where()
-            error.peer = self._context.judged
+            judged = self._context.judged
+            error.peer_id = None if judged is None else judged.peer_id
             alert = None if isinstance(error, PeerAborted) and error.code is not None else error.alert
         suspended, self._suspended = self._suspended, None
         if suspended is not None:

@@ -7,7 +7,7 @@ the rule that both are arguments.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
@@ -16,7 +16,7 @@ from ..errors import AlertCode, InvalidMessage, LocalProtocolError, NegotiationF
 from ..role import INITIATOR, Role
 from .flight import TlsFlight, TlsProblem, TlsResult
 from .problems import problem_of
-from .settings import TlsSettings
+from .settings import Facts, TlsSettings
 
 LABEL: Final = b"EXPORTER-Nautilus-TLS-Step"
 """Of the exporter (RFC 8446 section 7.5); its context is the transcript's hash before the step."""
@@ -278,22 +278,6 @@ def _first_message(flight: bytes) -> bytes:
         message += flight[place + 5 : end]
         place = end
     return message
-
-
-class Facts(NamedTuple):
-    """What a context is set to.
-
-    Attributes:
-        suites: those of TLS 1.3 that it enables, in its order.
-        certificate: whether it has one.
-        verify_mode: how it verifies by itself.
-        caches: whether its servers keep sessions.
-    """
-
-    suites: tuple[str, ...]
-    certificate: bool
-    verify_mode: int
-    caches: bool
 
 
 def asking(*, anonymous: bool) -> int:

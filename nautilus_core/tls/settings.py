@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..crypto.suites import TLS_SUITES, CipherSuite
 from ..errors import LocalProtocolError
@@ -19,11 +19,25 @@ from .flight import TlsEnd
 if TYPE_CHECKING:
     from OpenSSL.SSL import Context as TlsContext
 
-    from .connection import Facts
-
 _BY_TLS_NAME: Final = {suite.tls_name: suite for suite in TLS_SUITES.values()}
 _ROOM: Final = 128
 """Bytes of a frame around a piece of a flight: its header, the step's name, a tag."""
+
+
+class Facts(NamedTuple):
+    """What a context is set to.
+
+    Attributes:
+        suites: those of TLS 1.3 that it enables, in its order.
+        certificate: whether it has one.
+        verify_mode: how it verifies by itself.
+        caches: whether its servers keep sessions.
+    """
+
+    suites: tuple[str, ...]
+    certificate: bool
+    verify_mode: int
+    caches: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
