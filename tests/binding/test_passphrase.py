@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from .processes import NAUTILUS
@@ -50,6 +51,7 @@ def test_ctrl_c_at_the_prompt_makes_no_key(tmp_path: Path) -> None:
         os.execv(sys.executable, [*NAUTILUS, "keygen", str(tmp_path / "key.pem"), "--passphrase"])
     try:
         read_until(terminal, b"Passphrase: ")
+        time.sleep(0.5)  # in the moment between the prompt and the reading Python would not hear it
         os.write(terminal, b"\x03")
         read_until(terminal, b"\r\nnautilus: interrupted; no key was made")
         assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130

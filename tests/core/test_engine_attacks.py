@@ -276,7 +276,6 @@ def caused(cause: BaseException | None) -> HandshakeError:
     return error
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize(
     "then",
     [lambda _: HandshakeError("enough"), caused, lambda _: caused(None), lambda _: caused(KeyError("another"))],
