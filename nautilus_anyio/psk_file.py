@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from nautilus_core import PreSharedKey
 from .stores import check_private
 
 _MAX_BYTES: Final = 1 << 20
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `.*?`(?= - at `\$\.psk\[\d+\]`$|$)", re.DOTALL)
+_PLACE: Final = re.compile(r"\(at [a-z0-9, ]+\)$")
+"""What errors say of a file may quote it, and a key could stand in the place of a name: of this nothing is shown."""
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,10 +66,13 @@ def load_psks(path: str | os.PathLike[str]) -> PskFile:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: this is no text: expected a TOML file of pre-shared keys") from error
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: this is no TOML: {error}") from None  # the cause holds the text, keys and all
+        place = _PLACE.search(str(error))
+        where = f" {place[0]}" if place else ""
+        raise ValueError(f"{path}: this is no TOML{where}") from None  # the cause holds the text, keys and all
     except msgspec.ValidationError as error:
+        what = _UNKNOWN_FIELD.sub("unknown field", str(error))
         raise ValueError(
-            f"{path}: {error}; expected name, and [[psk]] with identity, key, initiator, responder"
+            f"{path}: {what}; expected name, and [[psk]] with identity, key, initiator, responder"
         ) from None
     check_private(path, found, "pre-shared key")
     psks = tuple([_psk(f"{path}: psk {number}", entry) for number, entry in enumerate(content.psk, 1)])

@@ -15,10 +15,11 @@ pytest.register_assert_rewrite(
 
 from .record_everything import RecordEverything  # noqa: E402
 
-if (
-    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-):  # under nohup: the processes that tests start must not ignore it as well
+# Under nohup, or in the background: the processes that tests start must not ignore these as well.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]  # for tests/plugin; pytest takes it from here alone
 

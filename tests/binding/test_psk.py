@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_file_that_others_can_read(tmp_path: Path, mode: int) -> None:
         ("", "psk"),
         ("psk = 3", "array"),
         ("[[psk]]\nidentity = 'x'\n", "key"),
-        (ENTRY.format(key=KEY) + "port = 3\n", "unknown field `port`"),
+        (ENTRY.format(key=KEY) + "port = 3\n", r"unknown field - at `\$.psk\[0\]`; expected name"),
         (ENTRY.format(key="0g"), "psk 1: its key is not hexadecimal"),
         (ENTRY.format(key=KEY[2:]), "16 to 1024 bytes"),
         (ENTRY.format(key=KEY) + 'hash = "MD5"\n', "MD5"),
@@ -114,6 +115,23 @@ def test_a_file_that_is_none(tmp_path: Path, text: str, word: str) -> None:
     while error is not None:
         assert KEY[2:] not in str(error)
         error = error.__cause__
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (ENTRY.format(key=KEY) + f"{KEY} = 3\n", r"unknown field - at `\$.psk\[0\]`; expected name"),
+        (ENTRY.format(key=KEY) + f'"a` - at `$.{KEY}" = 3\n', r"unknown field - at `\$.psk\[0\]`; expected name"),
+        (f"{KEY} = 3\n", "unknown field; expected name"),
+        (f"[{KEY}]\n[{KEY}]\n", "no TOML"),
+        (f"x = {{{KEY} = 1, {KEY} = 2}}\n", "no TOML"),
+    ],
+)
+def test_a_key_in_the_place_of_a_name_is_not_shown(tmp_path: Path, text: str, word: str) -> None:
+    """What the fuzzer found: the error of an unknown field quotes the field."""
+    with pytest.raises(ValueError, match=word) as raised:
+        load_psks(psk_file(tmp_path, "laptop", text))
+    assert KEY[2:] not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_file_that_is_too_long_is_not_read_in_part(tmp_path: Path) -> None:
