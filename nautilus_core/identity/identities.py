@@ -227,7 +227,10 @@ class Identity:
         said = _DID_LINES.match(data)
         private_key = _private_key_in(data if said is None else data[said.end() :], passphrase)
         if said is not None and not certificates:
-            return cls(private_key).with_did(said[1].decode("ascii", "replace"))
+            try:
+                return cls(private_key).with_did(said[1].decode("ascii", "replace"))
+            except ValueError:  # which quotes the line: where the file is damaged, a part of the key may stand in it
+                raise ValueError("the line before the private key has no DID, or one of another key") from None
         pem = certificates or (data if _CERTIFICATE in data else b"")
         return cls.with_certificates(private_key, certificates_in(pem)) if pem else cls(private_key)
 

@@ -235,3 +235,20 @@ def test_a_certificates_subject_commands_no_terminal() -> None:
         encode_chain([leaf.certificate, other.certificate])
     assert str(raised.value).isprintable()
     assert "CN=Root\\x1b[2J" in str(raised.value)
+
+
+# The error of a key file whose line with a DID is none quoted the line, in which a part of the key stood.
+
+
+def test_a_key_in_the_place_of_a_did_is_not_shown() -> None:
+    pem = ALICE.to_pem()
+    key = pem.splitlines()[1]
+    for line in (
+        b"DID: " + key,
+        b"DID: did:web:" + key,
+        b"DID: did:key:z" + key,
+        b"DID: " + str(BOB.with_did().did).encode(),
+    ):
+        with pytest.raises(ValueError, match="the line before the private key") as raised:
+            Identity.from_pem(line + b"\n" + pem)
+        assert key.decode() not in "".join(traceback.format_exception(raised.value))
