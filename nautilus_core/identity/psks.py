@@ -57,9 +57,9 @@ class PreSharedKey:
             if not 1 <= len(getattr(self, what).encode()) <= MAX_PSK_IDENTITY:
                 raise ValueError(f"the {what} of a pre-shared key has 1 to {MAX_PSK_IDENTITY} bytes")
         if self.initiator == self.responder:
-            raise ValueError(f"initiator and responder of a pre-shared key are two nodes, not twice {self.initiator!r}")
+            raise ValueError("initiator and responder of a pre-shared key are two nodes, not twice the same")
         if self.hash not in PSK_HASHES:
-            raise ValueError(f"no pre-shared key is for the hash {self.hash!r}; use one of {', '.join(PSK_HASHES)}")
+            raise ValueError(f"no pre-shared key is for this hash; use one of {', '.join(PSK_HASHES)}")
         if not MIN_PSK_BYTES <= len(self.key) <= MAX_PSK_BYTES:
             raise ValueError(
                 f"a pre-shared key has {MIN_PSK_BYTES} to {MAX_PSK_BYTES} bytes of real randomness, not {len(self.key)}"
