@@ -245,7 +245,6 @@ def test_a_key_in_the_place_of_a_did_is_not_shown() -> None:
     key = pem.splitlines()[1]
     for line in (
         b"DID: " + key,
-        b"DID: did:web:" + key,
         b"DID: did:key:z" + key,
         b"DID: " + str(BOB.with_did().did).encode(),
     ):
