@@ -27,6 +27,7 @@ REPORTS: Final = "NAUTILUS_TESTS_REPORTS"
 
 _SUMS: Final = "record_everything"
 _INTERRUPTS: Final = "its step interrupts the replay too"
+_REMEMBERED: Final = "the file of known peers is another one by then"
 _TYPES: Final = "asks for the type of what a recorder wraps"
 NOT_RECORDED: Final[dict[str, str]] = {
     "core/test_handshake.py::test_a_session_has_one_channel": f"{_TYPES}: the channel",
@@ -34,6 +35,7 @@ NOT_RECORDED: Final[dict[str, str]] = {
     "core/test_identity.py::test_no_secret_in_any_repr": "looks for secrets inside of a channel that a recorder wraps",
     "core/test_engine_attacks.py::test_what_counts_nonces_is_not_copied": "looks at the keys of a channel that a recorder wraps",
     "core/test_engine_attacks.py::test_a_handshake_that_its_own_step_ends": "its step calls the test's engine in a replay too",
+    "test_documents.py::test_a_piece_of_a_document_runs_as_it_stands[guide: session.channel_binding]": f"{_TYPES}: the channel",
     "test_fuzz.py::test_seeds_and_a_few_mutants_come_through": "looks at the buffer of a channel that a recorder wraps",
     "binding/test_tunnel.py::test_a_client_that_does_not_read_stops_the_service": "bounds the memory that a process uses",
     "binding/test_cli_transfer.py::test_a_transfer_killed_at_random": "bounds the memory that its processes use",
@@ -43,11 +45,12 @@ NOT_RECORDED: Final[dict[str, str]] = {
 NOT_REPLAYED: Final[dict[str, str]] = {
     "core/test_events_questions.py::test_one_question_object_is_asked_once": "its step asks an object that was asked before",
     "core/test_tls_step.py::test_a_profile_without_a_context_cannot_run": "nothing is drawn without a context",
+    "test_documents.py::test_a_piece_of_a_document_runs_as_it_stands[binding: acme/known_peers]": _REMEMBERED,
     "core/test_psk.py::test_a_value_without_its_key_makes_no_handshake": "nothing is drawn from a key that is not there",
     "core/test_credential_attacks.py::test_who_signs_with_what_was_not_negotiated_after_all": "it changes the liar's profile",
     "core/test_engine_attacks.py::test_a_question_whose_clean_up_fails_leaves_no_key_and_tells_the_peer[Interrupt]": _INTERRUPTS,
     "core/test_handshake.py::test_an_interrupt_goes_through_and_poisons_the_handshake": _INTERRUPTS,
-    "binding/test_stores.py::test_trust_on_first_use_over_a_connection": "the file of known peers is another one by then",
+    "binding/test_stores.py::test_trust_on_first_use_over_a_connection": _REMEMBERED,
     "core/noise/test_profile.py::test_a_peer_that_changed_its_key_in_the_meantime": "the store changes in the middle",
     "core/test_trust_timing.py::test_of_two_first_contacts_at_once_only_one_is_remembered": "the store changes in the middle",
 }

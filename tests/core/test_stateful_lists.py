@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -16,7 +17,9 @@ from nautilus_core import (
     Handshake,
     HandshakeError,
     HandshakeStep,
+    InvalidMessage,
     LocalProtocolError,
+    PeerAborted,
     Role,
     Stage,
     State,
@@ -28,6 +31,9 @@ from nautilus_core import (
 from .helpers import BUILT_IN, Talk, agreed, alice, bob, note, run
 
 NAMES = ("a", "b", "c", "d")
+LENGTHS = {"c": 1, "d": 4, "y": 3}
+"""In messages, of the steps that may have several."""
+
 ANCHORS = st.sampled_from([*BUILT_IN, *NAMES, "initiator-finished", "initiator-finished", "responder-authentication"])
 PROTOCOLS = st.sampled_from([None, None, None, "p", "q"])
 NEEDS = st.sampled_from([Stage.PEER, Stage.PEER, Stage.KEYS, Stage.NOTHING])
@@ -61,12 +67,16 @@ def apply(steps: StepList, edit: str, anchor: str, make: Make) -> None:
 
 @st.composite
 def makers(draw: st.DrawFn, names: tuple[str, ...] = NAMES) -> Make:
-    """A function that makes a step of one message or of several."""
+    """A function that makes a step of one message or of several.
+
+    How many is the name's: lists are agreed on by names, and of two steps that differ in it the sender of the last message
+    learns only after its end (`test_two_steps_of_one_name_and_another_shape`).
+    """
     name, sender = draw(st.sampled_from(names)), draw(st.sampled_from(Role))
     required, needs = draw(st.booleans()), draw(NEEDS)
-    if draw(st.booleans()):
+    length = LENGTHS.get(name)
+    if length is None:
         return note(name, sender, required=required, needs=needs, protocol_id=draw(PROTOCOLS))
-    length = draw(st.integers(1, 4))
 
     def talk() -> HandshakeStep[Any]:
         step = Talk(name, sender, length=length, required=required)
@@ -157,3 +167,19 @@ def test_the_machine_reaches_both_outcomes() -> None:
         apply(initiator.steps, "insert before", "initiator-finished", note("a", required=required))
         pair = run(initiator, responder)
         assert pair.initiator.completed is pair.responder.completed is completed
+
+
+def test_two_steps_of_one_name_and_another_shape() -> None:
+    """Their ends differ on what it is: who reads it fails, and the initiator, which had nothing more to hear, is told so."""
+    pair = run(
+        Handshake(INITIATOR, alice().insert_before("initiator-finished", note("c"))),
+        Handshake(RESPONDER, bob().insert_before("initiator-finished", lambda: Talk("c", INITIATOR, length=1))),
+    )
+    assert pair.initiator.completed
+    assert isinstance(pair.responder.error, InvalidMessage)
+    assert pair.responder.error.step == "c"
+    assert pair.responder.handshake.session is None
+    channel = pair.initiator.session.channel()
+    channel.receive_data(pair.responder.flights[-1])
+    with pytest.raises(PeerAborted):
+        channel.next_event()
