@@ -19,7 +19,7 @@ from nautilus_anyio.cli.transfer.messages import PROTOCOL
 from nautilus_core import AlertCode, Identity, PeerAborted, Profile, profiles, trust
 from tests.reliability.peers import HOSTILE
 
-from .processes import PATIENCE, Running, eventually, free_port
+from .processes import PATIENCE, Running, eventually, free_port, running
 from .test_load import flight
 from .transfers import end, start, wait_for
 
@@ -112,10 +112,9 @@ def test_who_comes_when_as_many_as_may_are_on_their_way_in_is_told_so(arguments:
 def test_a_receiver_that_keeps_listening_gives_who_is_there_its_grace(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(64 << 20))
     (tmp_path / "inbox").mkdir()
-    receiver = Running("receive", 0, "-d", tmp_path / "inbox", *ANYONE, "--keep", "--grace", 30)
-    sender = start(tmp_path, "send", "large", receiver.port, *ANYONE)
-    eventually(lambda: list((tmp_path / "inbox").iterdir()))
-    assert receiver.end() == 130
+    with running("receive", 0, "-d", tmp_path / "inbox", *ANYONE, "--keep", "--grace", 30) as receiver:
+        sender = start(tmp_path, "send", "large", receiver.port, *ANYONE)
+        eventually(lambda: list((tmp_path / "inbox").iterdir()))
     assert end(sender)[0] == 0
     assert (tmp_path / "inbox" / "large").stat().st_size == 64 << 20
     assert [note["completed"] for note in receiver.notes if "completed" in note] == [1]
